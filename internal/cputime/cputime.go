@@ -1,0 +1,52 @@
+// Package cputime tells how much CPU time every process of the machine used since the last look,
+// by the energy domain (CPU package, or die) on which it ran.
+//
+// A source (Procfs here, BPF in the package bpf below) fills a Sample at each tick. It keeps what it
+// last read of each process, so that a Sample holds differences, and it can be given the baseline
+// of an earlier run of the program: kernel counters are cumulative, so a restart is just a long tick.
+package cputime
+
+// ID names a process unmistakably within one boot: process ids are used again, a pair of id
+// and start time is not.
+type ID struct {
+	PID   int32
+	Start uint64 // clock ticks (1/100 s) since boot: field 22 of /proc/PID/stat, proc_pid_stat(5)
+}
+
+// A Process is one process (a thread group) or kernel thread in a Sample.
+type Process struct {
+	ID
+	Parent int32  // parent's process id
+	Comm   string // the kernel's name of it, at most 15 bytes for user processes; not escaped
+	Kernel bool   // a kernel thread
+	Owner  int32  // for a kernel thread that works for one process (vhost-<pid>): that process; else 0
+	Exited bool   // it ended since the last Sample, and this is the last one that names it
+	Cgroup uint64 // id (inode number) of its cgroup v2 directory, 0 where the source cannot tell
+	Total  uint64 // ns of CPU time since it started, all its threads, dead ones included
+
+	// Delta is the CPU time in ns since the last Sample, by domain. The slice belongs to the Sample
+	// and is overwritten by the next one. All zero for a process that was idle.
+	Delta []uint64
+}
+
+// A Sample is what a source saw between two looks. The caller keeps one and hands it to the
+// source again and again, so that a steady state allocates nothing.
+type Sample struct {
+	Processes []Process
+
+	// By domain, in ns since the last Sample; all zero in a first Sample without a baseline.
+	Busy     []uint64 // CPUs not idle (user, nice, system, irq, softirq, steal of /proc/stat, proc_stat(5))
+	Capacity []uint64 // Busy + idle + iowait
+	Unseen   []uint64 // busy, but explained by no process above
+
+	Faults int // things that could not be read or parsed during this look; each was skipped
+}
+
+// A Baseline is what a source must know to go on from an earlier run: the readings that its last
+// Sample was computed up to.
+type Baseline struct {
+	BootID    string        // /proc/sys/kernel/random/boot_id; a baseline of another boot is ignored
+	Processes map[ID]uint64 // Total of each living process, ns
+	Busy      []uint64      // cumulative, by CPU number, ns
+	Idle      []uint64      // cumulative, by CPU number, ns
+}
