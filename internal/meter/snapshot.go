@@ -1,0 +1,149 @@
+package meter
+
+import (
+	"time"
+
+	"github.com/scaph/scaph/internal/energy"
+)
+
+// A Snapshot is the whole state of the meter at one tick. It is immutable: whoever holds one may
+// read it for ever, and must not write to it or to what it points to.
+//
+// Energies are cumulative since the state's first tick, in µJ, and never decrease or wrap.
+// The identity of every Snapshot, for each of the zone kinds Package and DRAM (or Psys, where that
+// is the basis):
+//
+//	Σ VMs + Σ Processes (Listed) + Rest + Gone + Σ Unattributed == Σ Zones
+type Snapshot struct {
+	Seq       uint64        // 1 at the first tick of this process
+	Time      time.Time     // when the zones were read
+	Interval  time.Duration // between ticks, as configured
+	Simulated bool          // the sensor is an estimate: no hardware counter is behind the numbers
+
+	CPUSource string // "bpf" or "procfs"
+	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs
+
+	Zones []Zone // in the sensor's order; those that are shown but not attributed too
+	Host  Host
+
+	VMs       []VM      // by UUID; stopped ones for a while too, and defined ones that never ran
+	Processes []Process // those that used power at the last settlement, and all that are listed
+	Rest      Energies  // of all processes that are not listed, those that ended included
+	RestPower energy.Watts
+	Gone      Energies // of virtual machines that are no longer listed
+
+	Unattributed []Unattributed
+
+	LedgerError int64 // µJ by which the ledger's rows differ from the zones; 0, or there is a bug
+
+	Errors   []ErrorCount // since the process started, by component
+	Duration Histogram    // of the ticks, in seconds
+	Lateness Histogram    // of the ticks against the clock, in seconds
+}
+
+// A Part of a consumer's energy: what its own activity costs, or its part of the idle floor.
+type Part uint8
+
+// The parts.
+const (
+	Active Part = iota
+	Idle
+	Parts = iota
+)
+
+// String gives the part as it stands in the label part="…".
+func (p Part) String() string {
+	if p == Active {
+		return "active"
+	}
+	return "idle"
+}
+
+// Energies of one consumer by kind of zone and part, summed over the host's packages.
+type Energies [energy.Kinds][Parts]energy.Microjoules
+
+// Of gives both parts of one kind.
+func (e *Energies) Of(k energy.Kind) energy.Microjoules { return e[k][Active] + e[k][Idle] }
+
+// A Zone is one counter of the sensor.
+type Zone struct {
+	energy.Zone
+	Total       energy.Microjoules // since the state's first tick
+	Power       energy.Watts       // over the span between its last two movements
+	Attributed  bool               // its energy is part of the identity (package, dram; or psys)
+	Failed      bool               // the last read failed
+	WrapSeconds float64            // time to wrap around at the current power; 0 where unknown
+	Uncertain   uint64             // gaps that may hide a wrap, counted
+	Resets      uint64             // times the counter jumped back other than by a wrap
+}
+
+// Host is the machine as a whole: Σ packages + Σ dram, or psys where that is the basis.
+type Host struct {
+	Energy energy.Microjoules
+	Power  energy.Watts
+	Source string // energy.SourcePowercap or energy.SourceEstimate
+}
+
+// A VM is a virtual machine's meter. Strings come from outside and are not escaped.
+type VM struct {
+	UUID, Name, Title     string
+	State                 string // running, paused, shutoff
+	Source                string // libvirt, runtime, argv
+	Project, User, Flavor string // owner, "" where unknown
+	VCPUs                 int
+	PID                   int32 // of its qemu, 0 when shut off
+	Energy                Energies
+	CPU                   time.Duration // cumulative, helpers included
+	Power                 energy.Watts  // both parts, basis zones
+}
+
+// A Process is one process that is not part of a virtual machine.
+type Process struct {
+	PID    int32
+	Start  uint64 // clock ticks since boot
+	Comm   string
+	Exe    string // target of /proc/PID/exe, "" where unknown; known for listed ones only
+	Kernel bool
+	CPU    time.Duration // since it started
+	Power  energy.Watts
+	// Listed says that the process is among the top N which have a series of their own, and Energy
+	// is what it was charged since it was listed. Energy is 0 for the others: they are part of Rest.
+	Listed bool
+	Energy energy.Microjoules
+}
+
+// Unattributed is energy that no consumer is charged for, and why.
+type Unattributed struct {
+	Kind   energy.Kind
+	Reason string // idle, unreserved, unseen
+	Energy energy.Microjoules
+}
+
+// ErrorCount counts what went wrong in one component.
+type ErrorCount struct {
+	Component string
+	Count     uint64
+}
+
+// DurationBounds are the upper bounds of the buckets of a Histogram, in seconds.
+var DurationBounds = [...]float64{1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5}
+
+// A Histogram counts durations; a value, so that a Snapshot can hold a copy.
+type Histogram struct {
+	Counts [len(DurationBounds)]uint64 // observations at most as long as the bound of the same index, not cumulative
+	Count  uint64                      // all observations
+	Sum    float64                     // in seconds
+}
+
+// Observe counts one duration.
+func (h *Histogram) Observe(d time.Duration) {
+	s := d.Seconds()
+	h.Count++
+	h.Sum += s
+	for i, bound := range DurationBounds {
+		if s <= bound {
+			h.Counts[i]++
+			return
+		}
+	}
+}
