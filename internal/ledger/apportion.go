@@ -1,0 +1,51 @@
+package ledger
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// one is a whole µJ in the fixed-point unit of a carry (2^-32 µJ).
+const one = 1 << 32
+
+// A share is one consumer's part in one apportionment.
+type share struct {
+	slot   Slot
+	weight uint64
+	amount uint64 // result: µJ
+	carry  int64  // 2^-32 µJ that the consumer is owed (or was paid in advance) by earlier rounding
+	key    int64  // carry and this round's fraction: who is owed most gets the next whole µJ
+}
+
+// apportion splits amount over the shares in proportion to their weights, in whole µJ that sum to
+// amount exactly. Everybody gets the whole part of his exact share, and those who are owed most after
+// this and all earlier rounds get one µJ more, so what rounding costs anybody stays about a µJ
+// however many rounds there are. (The method of largest remainders, with the remainders kept.)
+//
+// The shares' order is not kept. total is the sum of the weights and must not be 0.
+func apportion(amount, total uint64, shares []share) {
+	left := amount
+	for i := range shares {
+		s := &shares[i]
+		hi, lo := bits.Mul64(amount, s.weight)
+		whole, rem := bits.Div64(hi, lo, total)
+		frac, _ := bits.Div64(rem>>32, rem<<32, total) // rem < total, so the quotient is below 2^32
+		s.amount = whole
+		s.key = s.carry + int64(frac)
+		left -= whole
+	}
+	if left > 0 {
+		slices.SortFunc(shares, func(a, b share) int {
+			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.slot, b.slot))
+		})
+	}
+	for i := range shares {
+		s := &shares[i]
+		s.carry = s.key
+		if uint64(i) < left {
+			s.amount++
+			s.carry -= one
+		}
+	}
+}
