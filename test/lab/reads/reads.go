@@ -1,0 +1,175 @@
+// Package reads reads an energy counter file at a steady rate and reports everything that a
+// reader of hardware counters would be hurt by: failures, empty or ragged text, decreases, stalls.
+//
+// The same code runs on the host (called by the judge) and in the guests (called by the probe).
+package reads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Mode is the way in which a file is read.
+type Mode string
+
+const (
+	Open Mode = "open" // open, read, close each time: what cat does
+	Held Mode = "held" // one descriptor, a seek to 0 before each read: what alumet does
+)
+
+// A Plan says what is read, how and for how long.
+type Plan struct {
+	Path  string
+	Mode  Mode
+	Rate  int           // reads a second; reads that come too late are not made up for
+	For   time.Duration // how long
+	Range uint64        // the counter's max_energy_range_uj; a fall by more than half of it is a wrap
+}
+
+// A Value is a distinct value and when it was first read.
+type Value struct {
+	Value uint64    `json:"value"`
+	At    time.Time `json:"at"`
+}
+
+// A Report is what became of a Plan.
+type Report struct {
+	Reads        int           `json:"reads"`
+	Failures     int           `json:"failures"`      // open, read or seek failed
+	Empties      int           `json:"empties"`       // nothing but white space
+	Ragged       int           `json:"ragged"`        // not digits and a newline
+	Decreases    int           `json:"decreases"`     // smaller than before, wraps apart
+	Wraps        int           `json:"wraps"`         // fell from near the range to near 0
+	FirstFailure string        `json:"first_failure"` // the first of any of these, in words
+	LongestStall time.Duration `json:"longest_stall"` // the slowest single read
+	Values       []Value       `json:"values"`        // the distinct values in order
+}
+
+// Faults counts everything in the report that a correct counter never shows.
+func (r Report) Faults() int { return r.Failures + r.Empties + r.Ragged + r.Decreases }
+
+func (r Report) String() string {
+	s := fmt.Sprintf("%d reads, %d failures, %d empty, %d ragged, %d decreases, %d wraps, %d distinct values, longest stall %s",
+		r.Reads, r.Failures, r.Empties, r.Ragged, r.Decreases, r.Wraps, len(r.Values), r.LongestStall.Round(time.Microsecond))
+	if r.FirstFailure != "" {
+		s += "; first: " + r.FirstFailure
+	}
+	return s
+}
+
+// Run carries the plan out. It ends early when ctx does.
+func Run(ctx context.Context, p Plan) (Report, error) {
+	if p.Rate < 1 || p.For <= 0 {
+		return Report{}, fmt.Errorf("reads: rate %d/s for %s: both must be positive", p.Rate, p.For)
+	}
+	var source source
+	switch p.Mode {
+	case Open:
+		source = openEach(p.Path)
+	case Held:
+		f, err := os.Open(p.Path)
+		if err != nil {
+			return Report{}, err
+		}
+		defer f.Close()
+		source = rewind(f)
+	default:
+		return Report{}, fmt.Errorf("reads: no mode %q", p.Mode)
+	}
+	ticker := time.NewTicker(time.Second / time.Duration(p.Rate))
+	defer ticker.Stop()
+	deadline := time.NewTimer(p.For)
+	defer deadline.Stop()
+	var r Report
+	for {
+		select {
+		case <-ctx.Done():
+			return r, nil
+		case <-deadline.C:
+			return r, nil
+		case <-ticker.C:
+			start := time.Now()
+			text, err := source()
+			r.add(start, time.Since(start), text, err, p.Range)
+		}
+	}
+}
+
+// A source gives the file's text once.
+type source func() (string, error)
+
+func openEach(path string) source {
+	return func() (string, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		return readOnce(f)
+	}
+}
+
+func rewind(f *os.File) source {
+	return func() (string, error) {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return "", err
+		}
+		return readOnce(f)
+	}
+}
+
+// readOnce makes one read call, as readers of sysfs do: a value that came in pieces would show.
+func readOnce(f *os.File) (string, error) {
+	var buf [64]byte
+	n, err := f.Read(buf[:])
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+func (r *Report) add(at time.Time, took time.Duration, text string, err error, counterRange uint64) {
+	r.Reads++
+	r.LongestStall = max(r.LongestStall, took)
+	digits, terminated := strings.CutSuffix(text, "\n")
+	value, parseErr := strconv.ParseUint(digits, 10, 64)
+	switch {
+	case err != nil:
+		r.Failures++
+		r.fault(at, "%v", err)
+		return
+	case strings.TrimSpace(text) == "":
+		r.Empties++
+		r.fault(at, "empty: %q", text)
+		return
+	case !terminated || parseErr != nil:
+		r.Ragged++
+		r.fault(at, "not a number and a newline: %q", text)
+		return
+	}
+	if len(r.Values) > 0 {
+		last := r.Values[len(r.Values)-1].Value
+		switch {
+		case value == last:
+			return
+		case value < last && last-value > counterRange/2:
+			r.Wraps++
+		case value < last:
+			r.Decreases++
+			r.fault(at, "%d after %d", value, last)
+		}
+	}
+	r.Values = append(r.Values, Value{Value: value, At: at})
+}
+
+func (r *Report) fault(at time.Time, format string, args ...any) {
+	if r.FirstFailure == "" {
+		r.FirstFailure = at.UTC().Format("15:04:05.000 ") + fmt.Sprintf(format, args...)
+	}
+}

@@ -1,0 +1,61 @@
+package reads
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestAddTellsFaultsApart(t *testing.T) {
+	var r Report
+	for _, step := range []struct {
+		text string
+		err  error
+	}{
+		{"990\n", nil}, {"990\n", nil}, {"995\n", nil}, {"3\n", nil}, // a wrap
+		{"2\n", nil},           // a decrease
+		{"", nil}, {"\n", nil}, // empty
+		{"12", nil}, {"1\x00", nil}, // ragged
+		{"", errors.New("broken")},
+		{"7\n", nil},
+	} {
+		r.add(time.Now(), time.Millisecond, step.text, step.err, 1000)
+	}
+	if r.Reads != 11 || r.Failures != 1 || r.Empties != 2 || r.Ragged != 2 || r.Decreases != 1 || r.Wraps != 1 {
+		t.Errorf("got %s", r)
+	}
+	if len(r.Values) != 5 || r.Faults() != 6 {
+		t.Errorf("values %v, faults %d", r.Values, r.Faults())
+	}
+}
+
+func TestRunReadsAtItsRate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "energy_uj")
+	if err := os.WriteFile(path, []byte("42\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []Mode{Open, Held} {
+		r, err := Run(context.Background(), Plan{Path: path, Mode: mode, Rate: 200, For: 200 * time.Millisecond, Range: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Reads < 10 || r.Reads > 41 || r.Faults() != 0 || len(r.Values) != 1 {
+			t.Errorf("%s: %s", mode, r)
+		}
+	}
+}
+
+func TestRunCountsAMissingFile(t *testing.T) {
+	plan := Plan{Path: filepath.Join(t.TempDir(), "none"), Mode: Open, Rate: 100, For: 50 * time.Millisecond}
+	r, err := Run(context.Background(), plan)
+	if err != nil || r.Failures == 0 || r.Failures != r.Reads {
+		t.Errorf("got %s, %v", r, err)
+	}
+	plan.Mode = Held
+	if _, err := Run(context.Background(), plan); err == nil {
+		t.Error("a held descriptor on a missing file is no error")
+	}
+}
