@@ -4,6 +4,13 @@
 // A source (Procfs here, BPF in the package bpf below) fills a Sample at each tick. It keeps what it
 // last read of each process, so that a Sample holds differences, and it can be given the baseline
 // of an earlier run of the program: kernel counters are cumulative, so a restart is just a long tick.
+//
+// Every nanosecond of a process is charged at most once. A process seen for the first time is charged
+// all that it used so far if it started after the previous look (its start time is not before the
+// newest one known by then); if it is older it was hidden or unreadable before, nobody can tell when
+// it used its time, and counting starts now. The first look without a baseline charges nothing.
+//
+// Busy time of the CPUs that no process explains is Unseen; CPUs tells how it is told from rounding.
 package cputime
 
 // ID names a process unmistakably within one boot: process ids are used again, a pair of id
@@ -34,16 +41,51 @@ type Process struct {
 type Sample struct {
 	Processes []Process
 
-	// By domain, in ns since the last Sample; all zero in a first Sample without a baseline.
-	Busy     []uint64 // CPUs not idle (user, nice, system, irq, softirq, steal of /proc/stat, proc_stat(5))
-	Capacity []uint64 // Busy + idle + iowait
+	// By domain, in ns since the last Sample; all zero in a first Sample without a baseline, and where
+	// /proc/stat could not be read (a fault; the next good look covers that time).
+	Busy     []uint64 // CPUs not idle (user, nice, system, irq, softirq of /proc/stat, proc_stat(5))
+	Capacity []uint64 // Busy + idle + iowait; not steal, which is time that this machine did not have
 	Unseen   []uint64 // busy, but explained by no process above
 
 	Faults int // things that could not be read or parsed during this look; each was skipped
 }
 
+// Reset empties s for a look by the given number of domains, and keeps its memory.
+func (s *Sample) Reset(domains int) {
+	s.Processes = s.Processes[:0]
+	s.Faults = 0
+	for _, sums := range []*[]uint64{&s.Busy, &s.Capacity, &s.Unseen} {
+		*sums = zeroed(*sums, domains)
+	}
+}
+
+// Append adds a process whose Delta holds a zero for each domain, and returns it to be filled in.
+// The pointer is good until the next Append.
+func (s *Sample) Append(domains int) *Process {
+	n := len(s.Processes)
+	if n < cap(s.Processes) {
+		s.Processes = s.Processes[:n+1]
+	} else {
+		s.Processes = append(s.Processes, Process{})
+	}
+	p := &s.Processes[n]
+	*p = Process{Delta: zeroed(p.Delta, domains)}
+	return p
+}
+
+// zeroed gives n zeroes, in the memory of old where they fit.
+func zeroed(old []uint64, n int) []uint64 {
+	if cap(old) < n {
+		return make([]uint64, n)
+	}
+	old = old[:n]
+	clear(old)
+	return old
+}
+
 // A Baseline is what a source must know to go on from an earlier run: the readings that its last
-// Sample was computed up to.
+// Sample was computed up to. What a source returns shares the source's memory, so that taking it at
+// every tick costs nothing: it is good until the next Sample.
 type Baseline struct {
 	BootID    string        // /proc/sys/kernel/random/boot_id; a baseline of another boot is ignored
 	Processes map[ID]uint64 // Total of each living process, ns

@@ -1,0 +1,107 @@
+package cputime
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// files is what the sources ask of the kernel: few calls, so that tests can make each of them fail,
+// and none that allocates.
+type files interface {
+	// open opens path, which ends in a NUL, below the directory dir for reading.
+	open(dir int, path []byte) (fd int, err error)
+	// read reads from the start of the file plus offset.
+	read(fd int, b []byte, offset int64) (int, error)
+	// list reads directory entries, struct linux_dirent64 of getdents64(2), from where it stopped.
+	list(fd int, b []byte) (int, error)
+	// rewind makes list begin anew.
+	rewind(fd int) error
+	close(fd int)
+}
+
+type kernel struct{}
+
+// open is openat(2). unix.Openat would copy the path to the heap.
+func (kernel) open(dir int, path []byte) (int, error) {
+	for {
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))),
+			unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR:
+			continue
+		}
+		return -1, errno
+	}
+}
+
+func (kernel) read(fd int, b []byte, offset int64) (int, error) {
+	for {
+		n, err := unix.Pread(fd, b, offset)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+func (kernel) list(fd int, b []byte) (int, error) { return unix.Getdents(fd, b) }
+
+func (kernel) rewind(fd int) error {
+	_, err := unix.Seek(fd, 0, io.SeekStart)
+	return err
+}
+
+func (kernel) close(fd int) { _ = unix.Close(fd) }
+
+var errMalformed = errors.New("malformed")
+
+// Offsets in struct linux_dirent64, getdents64(2).
+const (
+	direntLength = 16 // u16: length of the entry
+	direntName   = 19 // the name, ended by a NUL
+)
+
+// numbersIn appends the numeric names among the directory entries in b: process or thread ids.
+func numbersIn(numbers []int32, b []byte) ([]int32, error) {
+	for len(b) > 0 {
+		if len(b) <= direntName {
+			return numbers, errMalformed
+		}
+		length := int(binary.NativeEndian.Uint16(b[direntLength:]))
+		if length <= direntName || length > len(b) {
+			return numbers, errMalformed
+		}
+		if n, ok := leadingNumber(b[direntName:length]); ok {
+			numbers = append(numbers, n)
+		}
+		b = b[length:]
+	}
+	return numbers, nil
+}
+
+// leadingNumber parses a NUL-terminated name that is all digits and a positive int32.
+func leadingNumber(name []byte) (int32, bool) {
+	n, rest, ok := cutNumber(name)
+	if !ok || len(rest) == 0 || rest[0] != 0 || n == 0 || n > 1<<31-1 {
+		return 0, false
+	}
+	return int32(n), true
+}
+
+// cutNumber takes a decimal number of at most 19 digits off the front of b.
+func cutNumber(b []byte) (n uint64, rest []byte, ok bool) {
+	i := 0
+	for i < len(b) && i < 19 && '0' <= b[i] && b[i] <= '9' {
+		n = n*10 + uint64(b[i]-'0')
+		i++
+	}
+	if i == 0 || (i < len(b) && '0' <= b[i] && b[i] <= '9') {
+		return 0, b, false
+	}
+	return n, b[i:], true
+}

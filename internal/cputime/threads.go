@@ -1,0 +1,94 @@
+package cputime
+
+import (
+	"math/bits"
+	"strconv"
+)
+
+// A thread of a process, as last read.
+type thread struct {
+	tid   int32
+	start uint64
+	total uint64
+}
+
+// split divides delta, what the process q used since it was last read, among the domains on
+// which its threads last ran, in proportion to what each thread used. It returns false where no thread
+// can be found that used any. The parts sum up to delta exactly; what threads used that have ended
+// since is in delta and goes in the same proportion. Threads that cannot be read are added to faults.
+func (p *Procfs) split(q *process, delta uint64, by []uint64, faults *int) bool {
+	p.name = appendNumber(p.name[:0], q.pid)
+	p.name = append(p.name, "/task"...)
+	base := len(p.name)
+	p.name = append(p.name, 0)
+	dir, err := p.files.open(p.dir, p.name)
+	if err != nil {
+		countFault(faults, err)
+		return false
+	}
+	p.tids, err = p.listDirectory(p.tids[:0], dir)
+	p.files.close(dir)
+	if err != nil {
+		countFault(faults, err)
+		return false
+	}
+	q.threads, q.formerly = q.formerly[:0], q.threads
+	var sum uint64
+	at := 0 // where the thread is expected in the former list, which is in the same order
+	for _, tid := range p.tids {
+		p.name = append(p.name[:base], '/')
+		p.name = appendNumber(p.name, tid)
+		p.name = append(p.name, "/stat\x00"...)
+		fd, err := p.files.open(p.dir, p.name)
+		if err != nil {
+			countFault(faults, err)
+			continue
+		}
+		now, err := p.readStat(fd)
+		p.files.close(fd)
+		if err != nil {
+			countFault(faults, err)
+			continue
+		}
+		q.threads = append(q.threads, thread{tid, now.start, now.total})
+		used := now.total
+		for i := range q.formerly {
+			former := &q.formerly[(at+i)%len(q.formerly)]
+			if former.tid == tid {
+				at += i + 1
+				if former.start == now.start {
+					used -= min(used, former.total)
+				}
+				break
+			}
+		}
+		by[p.domains.OfCPU(now.cpu)] += used
+		sum += used
+	}
+	return apportion(by, sum, delta)
+}
+
+// countFault counts an error, unless it says that somebody ended.
+func countFault(faults *int, err error) {
+	if !isGone(err) {
+		*faults++
+	}
+}
+
+// apportion scales weights, whose sum is given, to parts that sum up to whole.
+func apportion(weights []uint64, sum, whole uint64) bool {
+	if sum == 0 {
+		return false
+	}
+	var weight, part uint64 // of all up to here
+	for i := range weights {
+		weight += weights[i]
+		high, low := bits.Mul64(whole, weight)
+		upTo, _ := bits.Div64(high, low, sum) // cannot overflow: weight <= sum
+		weights[i] = upTo - part
+		part = upTo
+	}
+	return true
+}
+
+func appendNumber(b []byte, n int32) []byte { return strconv.AppendInt(b, int64(n), 10) }
