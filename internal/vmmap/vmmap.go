@@ -4,7 +4,22 @@
 // from libvirt itself (the package libvirt below), from its runtime files under /run/libvirt/qemu,
 // and from the command lines of processes whose executable really is a qemu. All of it is gathered off
 // the tick: the meter only reads the last Map.
+//
+// # Whom to believe
+//
+// Libvirt and the files that it writes as root are believed. A command line is a claim that anybody
+// can make, so it never takes a UUID that a better rung ties to another process, or knows as shut off;
+// such a process stays an ordinary one and is counted as a conflict. Of two claims to one UUID that no better rung
+// decides, the process of a system account wins (root, an account below 1000, or the one that
+// libvirt runs guests as), for an ordinary user cannot start one of those; then the older process, for it had the
+// name before the other asked for it.
 package vmmap
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
 
 // Source says which rung of the ladder a VM's identity came from, as in the label source="…".
 type Source string
@@ -36,7 +51,8 @@ type Process struct {
 // A VM is one virtual machine. Strings come from outside and are not escaped.
 type VM struct {
 	UUID    string // canonical lower case: 8-4-4-4-12 hexadecimal digits
-	Name    string // libvirt's name of the domain
+	Derived bool   // the UUID was made from an id or a name on the command line, which had no UUID
+	Name    string // libvirt's name of the domain, at most 255 bytes
 	Title   string // libvirt's <title>, "" if none
 	VCPUs   int    // online virtual CPUs, 0 where unknown
 	State   State
@@ -44,8 +60,8 @@ type VM struct {
 	Project string // owner, from OpenStack-style libvirt metadata; "" if none
 	User    string
 	Flavor  string
-	Process Process   // its qemu; zero when Shutoff
-	Helpers []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found
+	Process Process   // its qemu; zero when Shutoff, or when it was not found
+	Helpers []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
 }
 
 // A Map is everything known at one moment. It is immutable.
@@ -53,5 +69,49 @@ type Map struct {
 	VMs  []VM   // ordered by UUID, each UUID once
 	Note string // which rung is in use and why not a better one, for people
 
-	byPID map[int32]int32 // process id of a qemu or helper to its index in VMs
+	byPID map[int32]member
+}
+
+// member is what Find needs to know of a qemu or a helper.
+type member struct {
+	start uint64
+	index int // in Map.VMs
+}
+
+// NewMap makes a Map of VMs in any order. Where a UUID comes twice the first one is kept, and where
+// two VMs name one process it belongs to the one whose qemu it is, else to the first.
+func NewMap(vms []VM, note string) *Map {
+	m := &Map{VMs: slices.Clone(vms), Note: note, byPID: make(map[int32]member, 2*len(vms))}
+	slices.SortStableFunc(m.VMs, func(a, b VM) int { return strings.Compare(a.UUID, b.UUID) })
+	m.VMs = slices.CompactFunc(m.VMs, func(a, b VM) bool { return a.UUID == b.UUID })
+	add := func(p Process, index int) {
+		if _, taken := m.byPID[p.PID]; !taken && p != (Process{}) {
+			m.byPID[p.PID] = member{p.Start, index}
+		}
+	}
+	for i := range m.VMs {
+		add(m.VMs[i].Process, i)
+	}
+	for i := range m.VMs {
+		for _, h := range m.VMs[i].Helpers {
+			add(h, i)
+		}
+	}
+	return m
+}
+
+// Find gives the index in VMs of the virtual machine to which a process belongs, as its qemu or as one
+// of its helpers. A process that has the id of one but another start time is not it. Find does
+// not allocate.
+func (m *Map) Find(pid int32, start uint64) (index int, ok bool) {
+	found, ok := m.byPID[pid]
+	if !ok || found.start != start {
+		return 0, false
+	}
+	return found.index, true
+}
+
+// equal says that nothing differs that a reader could see.
+func (m *Map) equal(other *Map) bool {
+	return m.Note == other.Note && reflect.DeepEqual(m.VMs, other.VMs)
 }

@@ -1,0 +1,103 @@
+package vmmap
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// helperPrograms are what libvirt starts beside a qemu and names in pid files. A file whose process is
+// something else is a leftover.
+var helperPrograms = []string{
+	"virtiofsd", "swtpm", "passt", "qemu-storage-daemon", "qemu-pr-helper", "slirp-helper", "dbus-daemon",
+	"vhost-user-gpu", "vhost-user-input", "nbdkit",
+}
+
+// isHelper says whether a program is one that libvirt starts for a VM. passt, for one, executes
+// a build for the CPU's vector unit (passt.avx2), so a suffix after a dot is not looked at.
+func isHelper(p *observed) bool {
+	name := cmp.Or(p.exe, p.comm)
+	for _, program := range helperPrograms {
+		if name == program || strings.HasPrefix(name, program+".") {
+			return true
+		}
+		// The kernel's name of a process is cut to 15 bytes.
+		if p.exe == "" && len(name) == 15 && strings.HasPrefix(program, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// addHelpers gives each VM the processes that work for it: those in its own cgroup, those that libvirt's pid
+// files name, and whatever a qemu or a helper has started (virtiofsd does its work in a child). A process works
+// for one VM only.
+func (m *merger) addHelpers() {
+	owner := map[int32]int{} // process id to index in vms
+	scopes := map[string]int{}
+	numbers := map[int]int{}
+	for i, vm := range m.vms {
+		if vm.Process == (Process{}) {
+			continue
+		}
+		owner[vm.Process.PID] = i
+		if number := m.numbers[vm.UUID]; number > 0 {
+			numbers[number] = i
+		}
+		scope := m.processes[vm.Process.PID].scope
+		if _, shared := scopes[scope]; shared {
+			scopes[scope] = nobody // two machines in one group: it tells nothing
+		} else {
+			scopes[scope] = i
+		}
+	}
+	scopes[""] = nobody
+	claim := func(p *observed, vm int) {
+		if _, taken := owner[p.PID]; taken || p.kernel || p.qemu {
+			return
+		}
+		owner[p.PID] = vm
+		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.Process)
+	}
+	for _, p := range m.processes {
+		if vm, ok := scopes[p.scope]; ok && vm != nobody {
+			claim(p, vm)
+		}
+	}
+	for number, pids := range m.runtime.helpers {
+		vm, ok := numbers[number]
+		for _, pid := range pids {
+			if p := m.processes[pid]; ok && p != nil && isHelper(p) {
+				claim(p, vm)
+			}
+		}
+	}
+	for _, p := range m.processes {
+		if vm := m.inherited(p, owner); vm != nobody {
+			claim(p, vm)
+		}
+	}
+	for i := range m.vms {
+		slices.SortFunc(m.vms[i].Helpers, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+	}
+}
+
+// nobody stands for no VM where an index of one is expected.
+const nobody = -1
+
+// inherited follows the parents of a process up to one that works for a VM. A chain of parents is finite, but
+// the table was not read at one instant: it could hold a loop, or a parent's id that was used again
+// by a younger process.
+func (m *merger) inherited(p *observed, owner map[int32]int) int {
+	for range 64 {
+		if vm, ok := owner[p.PID]; ok {
+			return vm
+		}
+		parent := m.processes[p.parent]
+		if parent == nil || parent.Start > p.Start {
+			return nobody
+		}
+		p = parent
+	}
+	return nobody
+}

@@ -1,0 +1,209 @@
+package vmmap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+const (
+	// youngTicks is the age, in clock ticks of 1/100 s, up to which a process is looked at again: it may
+	// yet execute another program, and libvirt puts helpers into their VM's cgroup after it started them.
+	youngTicks = 30 * 100
+
+	// maxCmdline bounds what is read of /proc/PID/cmdline. A qemu with hundreds of devices has some
+	// 100 KiB; the kernel's own limit is a quarter of the stack's, 2 MiB by default.
+	maxCmdline = 1 << 20
+
+	kernelThread = 0x00200000 // PF_KTHREAD in the flags of proc_pid_stat(5)
+)
+
+// An observed process is what was learnt of one process when it was last examined.
+type observed struct {
+	Process
+	parent  int32
+	comm    string
+	kernel  bool
+	settled bool   // it was no longer young when examined
+	exe     string // base name of its executable, "" where that cannot be read
+	scope   string // the part of its cgroup path that names a machine, "" if none does
+
+	qemu  bool // its executable is a qemu or, only where that cannot be read, it is named like one
+	proof bool // qemu is known from the executable
+	argv  identity
+	uid   uint32 // effective user id; only of a qemu
+}
+
+// processes keeps what is known of all processes, so that a look costs little more than their change.
+type processes struct {
+	root  string // /proc
+	known map[int32]*observed
+	stuck *boundedReader
+
+	faults uint64 // things that could not be read or understood, cumulative
+	hidden int    // processes named like a qemu whose executable we may not see
+}
+
+func newProcesses(root string) *processes {
+	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
+}
+
+// scan brings the table up to date: new and young processes and all qemus are examined, every process if
+// full is set (a process id that was used again between two looks shows only then). It says whether a
+// qemu came or went.
+func (t *processes) scan(ctx context.Context, full bool) (changed bool, err error) {
+	names, err := readNames(t.root)
+	if err != nil {
+		return false, fmt.Errorf("processes cannot be listed: %w; is procfs mounted there?", err)
+	}
+	now, err := t.uptime()
+	if err != nil {
+		t.faults++ // then every process counts as young, which costs time only
+	}
+	alive := make(map[int32]*observed, len(t.known))
+	t.hidden = 0
+	for _, name := range names {
+		pid64, err := strconv.ParseInt(name, 10, 32)
+		if err != nil || pid64 <= 0 {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		pid := int32(pid64)
+		before := t.known[pid]
+		after := before
+		if full || before == nil || !before.settled || before.qemu {
+			after = t.look(ctx, pid, before, now)
+		}
+		if after != nil {
+			alive[pid] = after
+			if after.qemu && !after.proof {
+				t.hidden++
+			}
+		}
+		changed = changed || differentQemu(before, after)
+		delete(t.known, pid)
+	}
+	for _, gone := range t.known {
+		changed = changed || gone.qemu
+	}
+	t.known = alive
+	return changed, nil
+}
+
+func differentQemu(before, after *observed) bool {
+	was, is := before != nil && before.qemu, after != nil && after.qemu
+	return was != is || was && before.Process != after.Process
+}
+
+// look reads one process; nil if it is gone or cannot be understood.
+func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64) *observed {
+	dir := filepath.Join(t.root, strconv.Itoa(int(pid)))
+	text, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		t.fault(err)
+		return nil
+	}
+	p, err := parseStat(text)
+	if err != nil || p.PID != pid {
+		t.faults++
+		return nil
+	}
+	// The name changes when another program is executed.
+	if before != nil && before.settled && before.Process == p.Process && before.comm == p.comm {
+		if before.parent != p.parent {
+			adopted := *before
+			adopted.parent = p.parent
+			return &adopted
+		}
+		return before
+	}
+	p.settled = now > p.Start+youngTicks
+	if !p.kernel {
+		t.examine(ctx, dir, &p)
+	}
+	return &p
+}
+
+// examine fills in what stat does not tell.
+func (t *processes) examine(ctx context.Context, dir string, p *observed) {
+	link, err := os.Readlink(filepath.Join(dir, "exe"))
+	switch {
+	case err == nil:
+		p.exe = path.Base(strings.TrimSuffix(link, " (deleted)"))
+		p.qemu = isQemu(link)
+		p.proof = p.qemu
+	case errors.Is(err, fs.ErrPermission):
+		p.qemu = namedLikeQemu(p.comm)
+	default:
+		t.fault(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "cgroup")); err == nil {
+		p.scope = machineScope(text)
+	} else {
+		t.fault(err)
+	}
+	if !p.qemu {
+		return
+	}
+	// The owner of /proc/PID will not do: it is root for any process that made itself undumpable.
+	if text, err := os.ReadFile(filepath.Join(dir, "status")); err != nil {
+		t.fault(err)
+		p.uid = noUID
+	} else if p.uid, err = parseUID(text); err != nil {
+		t.faults++
+	}
+	cmdline, err := t.stuck.read(ctx, filepath.Join(dir, "cmdline"))
+	if err != nil {
+		t.fault(err)
+		p.settled = false // try again at the next look
+		return
+	}
+	p.argv = parseCmdline(cmdline)
+	if p.argv.uuid == "" && p.argv.id == "" && p.argv.name == "" && len(cmdline) == 0 {
+		p.settled = false // between fork and exec, or it is exiting
+	}
+}
+
+// fault counts an error, unless it only says that the process has ended.
+func (t *processes) fault(err error) {
+	if !gone(err) {
+		t.faults++
+	}
+}
+
+// uptime gives clock ticks since boot.
+func (t *processes) uptime() (uint64, error) {
+	text, err := os.ReadFile(filepath.Join(t.root, "uptime"))
+	if err != nil {
+		return 0, err
+	}
+	seconds, _, _ := bytes.Cut(text, []byte(" "))
+	f, err := strconv.ParseFloat(string(seconds), 64)
+	if err != nil || !(f >= 0 && f < 1e12) {
+		return 0, fmt.Errorf("uptime %q is no number of seconds", seconds)
+	}
+	return uint64(f * 100), nil
+}
+
+// namedLikeQemu judges by the kernel's name of a process, cut to 15 bytes. Anybody can set it, so it
+// serves only to confirm what libvirt says.
+func namedLikeQemu(comm string) bool { return isQemu(comm) }
+
+// readNames lists a directory without looking at its entries.
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = d.Close() }() // opened for reading: nothing to lose
+	return d.Readdirnames(-1)
+}

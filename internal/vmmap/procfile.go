@@ -1,0 +1,91 @@
+package vmmap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// noUID is the id that the kernel gives to nobody.
+const noUID = math.MaxUint32
+
+// gone says that a file of /proc/PID could not be read because the process has ended.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}
+
+// parseStat reads /proc/PID/stat, proc_pid_stat(5). The name in it may hold anything, parentheses too.
+func parseStat(text []byte) (observed, error) {
+	open, shut := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || shut < open {
+		return observed{}, errors.New("stat without a name")
+	}
+	fields := bytes.Fields(text[shut+1:]) // from field 3, the state
+	if len(fields) < 20 {
+		return observed{}, fmt.Errorf("stat has %d fields after the name", len(fields))
+	}
+	pid, err1 := strconv.ParseInt(string(bytes.TrimSpace(text[:open])), 10, 32)
+	parent, err2 := strconv.ParseInt(string(fields[1]), 10, 32)
+	flags, err3 := strconv.ParseUint(string(fields[6]), 10, 64)
+	start, err4 := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return observed{}, err
+	}
+	return observed{
+		Process: Process{PID: int32(pid), Start: start},
+		parent:  int32(parent),
+		comm:    string(text[open+1 : shut]),
+		kernel:  flags&kernelThread != 0,
+	}, nil
+}
+
+// parseUID reads the effective user id from /proc/PID/status, proc_pid_status(5); noUID with an error.
+func parseUID(text []byte) (uint32, error) {
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte("Uid:")); ok {
+			if fields := bytes.Fields(rest); len(fields) >= 2 {
+				uid, err := strconv.ParseUint(string(fields[1]), 10, 32)
+				if err != nil {
+					return noUID, err
+				}
+				return uint32(uid), nil
+			}
+		}
+	}
+	return noUID, errors.New("status without a line Uid:")
+}
+
+// machineScope finds in /proc/PID/cgroup, cgroups(7), the cgroup that stands for one virtual machine, and gives
+// its path up to there; "" if the process is in none. Below it libvirt makes groups of its own (libvirt/emulator,
+// vcpu0). The shapes:
+//
+//	/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt/emulator   libvirt with systemd-machined
+//	/machine/qemu-1-web.libvirt-qemu/emulator                        libvirt without
+//	/qemu.slice/100.scope                                            Proxmox
+//
+// With cgroup v1 a process may be in it in some hierarchies only; the first that has it counts.
+func machineScope(text []byte) string {
+	for line := range bytes.Lines(text) {
+		_, rest, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ":")
+		_, group, ok := strings.Cut(rest, ":")
+		if !ok {
+			continue
+		}
+		parts := strings.Split(group, "/")
+		for i := 1; i < len(parts); i++ {
+			parent, part := parts[i-1], parts[i]
+			if strings.HasPrefix(part, "machine-qemu") && strings.HasSuffix(part, ".scope") ||
+				parent == "machine" && strings.HasPrefix(part, "qemu-") ||
+				parent == "qemu.slice" && strings.HasSuffix(part, ".scope") {
+				return strings.Join(parts[:i+1], "/")
+			}
+		}
+	}
+	return ""
+}
