@@ -81,34 +81,38 @@ func (d *discovery) place(files files, dirs map[string]string) {
 		return cmp.Or(cmp.Compare(strings.Count(a, ":"), strings.Count(b, ":")), cmp.Compare(a, b))
 	})
 
-	names := make(map[string]string, len(ids))
-	errs := make(map[string]error)
-	nameless := true // no zone at the top has a name: a tree of indices only
+	names, ranges := make(map[string]line, len(ids)), make(map[string]line, len(ids))
+	terminated := false // this tree ends its lines, so one that does not end is cut off
+	nameless := true    // no zone at the top has a name: a tree of indices only
 	for _, id := range ids {
-		name, err := readText(files, filepath.Join(dirs[id], "name"))
-		names[id], errs[id] = name, err
-		if parentOf(id) == "" && !errors.Is(err, fs.ErrNotExist) {
-			nameless = false
-		}
+		name := readLine(files, filepath.Join(dirs[id], "name"))
+		limit := readLine(files, filepath.Join(dirs[id], "max_energy_range_uj"))
+		names[id], ranges[id] = name, limit
+		terminated = terminated || name.terminated || limit.terminated
+		nameless = nameless && (parentOf(id) != "" || errors.Is(name.err, fs.ErrNotExist))
 	}
 
 	placed := make(map[string]*zone, len(ids))
 	for _, id := range ids {
-		named := errs[id] == nil
-		if !named && nameless && parentOf(id) == "" {
-			names[id] = "package-" + strconv.FormatUint(indexOf(id), 10)
-		} else if !named {
-			d.leave(id, fmt.Sprintf("its name cannot be read: %v", errs[id]))
+		name := names[id]
+		named := name.err == nil
+		switch {
+		case !named && nameless && parentOf(id) == "":
+			name.text = "package-" + strconv.FormatUint(indexOf(id), 10)
+		case !named:
+			d.leave(id, fmt.Sprintf("its name cannot be read: %v", name.err))
+			continue
+		case terminated && !name.terminated:
+			d.leave(id, "its name is cut off: "+quote([]byte(name.text)))
 			continue
 		}
-		z, why := placeZone(id, names[id], placed[parentOf(id)])
+		z, why := placeZone(id, name.text, placed[parentOf(id)])
 		if why != "" {
 			d.leave(id, why)
 			continue
 		}
-		// A range that cannot be read is 0, "not known": the zone still counts.
-		if b, err := readText(files, filepath.Join(dirs[id], "max_energy_range_uj")); err == nil {
-			z.Range, _, _ = parseMicrojoules([]byte(b))
+		if limit := ranges[id]; limit.err == nil && limit.terminated == terminated {
+			z.Range, _, _ = parseMicrojoules([]byte(limit.text)) // 0, "not known", if it is no number
 		}
 		z.dir, z.named, z.fd = dirs[id], named, -1
 		placed[id] = z

@@ -12,6 +12,7 @@ type files interface {
 	list(dir string) ([]string, error) // names of the entries, sorted
 	open(path string) (fd int, err error)
 	pread(fd int, p []byte) (int, error) // at offset 0
+	unlinked(fd int) bool                // no directory names the file any more
 	close(fd int)
 }
 
@@ -45,6 +46,11 @@ func (system) pread(fd int, p []byte) (int, error) {
 			return max(n, 0), err
 		}
 	}
+}
+
+func (system) unlinked(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Nlink == 0
 }
 
 func (system) close(fd int) { _ = unix.Close(fd) } // opened for reading: nothing to lose

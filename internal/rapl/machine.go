@@ -64,8 +64,8 @@ func hasRAPL(vendor string) bool {
 func machineName(sysfs string) string {
 	var names []string
 	for _, file := range []string{"sys_vendor", "product_name"} {
-		if name, err := readText(system{}, filepath.Join(sysfs, "class/dmi/id", file)); err == nil && name != "" {
-			names = append(names, name)
+		if name := readLine(system{}, filepath.Join(sysfs, "class/dmi/id", file)); name.err == nil && name.text != "" {
+			names = append(names, name.text)
 		}
 	}
 	return strings.Join(names, " ")

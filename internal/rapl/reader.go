@@ -30,6 +30,7 @@ type zone struct {
 	named      bool   // its Name was read from a file, and is read again whenever the counter is opened
 	fd         int    // energy_uj, -1 while it is not open
 	terminated bool   // its value has been seen to end in a newline: one without is cut off
+	last       energy.Microjoules
 }
 
 // An Option changes how Open works.
@@ -166,10 +167,18 @@ func (z *zone) sameAs(other *zone) bool {
 
 // read reads one counter. After a failure the descriptor is dropped: the next read opens the file by its path.
 func (r *Reader) read(z *zone) (energy.Microjoules, error) {
-	held := z.fd >= 0
+	held, last := z.fd >= 0, z.last
 	value, err := r.readOnce(z)
-	if held && isGone(err) {
-		value, err = r.readOnce(z) // the descriptor was out of date, perhaps the path is not
+	if !held {
+		return value, err
+	}
+	// The descriptor may be out of date where the path is not.
+	if err == nil && value == last && r.files.unlinked(z.fd) {
+		r.drop(z) // an ordinary file that was replaced shows its last value for ever
+		return r.readOnce(z)
+	}
+	if isGone(err) {
+		return r.readOnce(z)
 	}
 	return value, err
 }
@@ -192,7 +201,7 @@ func (r *Reader) readOnce(z *zone) (value energy.Microjoules, err error) {
 		r.drop(z)
 		return 0, fmt.Errorf("read %s: %w", z.counter(), err)
 	}
-	z.terminated = terminated
+	z.terminated, z.last = terminated, value
 	return value, nil
 }
 
@@ -201,12 +210,12 @@ func (r *Reader) readOnce(z *zone) (value energy.Microjoules, err error) {
 func (r *Reader) open(z *zone) error {
 	if z.named {
 		path := filepath.Join(z.dir, "name")
-		name, err := readText(r.files, path)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
+		name := readLine(r.files, path)
+		if name.err != nil {
+			return fmt.Errorf("read %s: %w", path, name.err)
 		}
-		if name != z.Name {
-			return fmt.Errorf("%s now says %s: it is another zone until the tree is scanned again", path, quote([]byte(name)))
+		if name.text != z.Name {
+			return fmt.Errorf("%s now says %s: it is another zone until the tree is scanned again", path, quote([]byte(name.text)))
 		}
 	}
 	fd, err := r.files.open(z.counter())

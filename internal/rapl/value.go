@@ -40,22 +40,29 @@ func parseMicrojoules(content []byte) (value energy.Microjoules, terminated bool
 	return energy.Microjoules(v), terminated, nil
 }
 
-// readText reads a small file and takes one newline off its end.
-func readText(files files, path string) (string, error) {
+// A line is the content of a file that holds one short line.
+type line struct {
+	text       string // without its newline
+	terminated bool   // there was one
+	err        error  // why there is no text
+}
+
+func readLine(files files, path string) line {
 	fd, err := files.open(path)
 	if err != nil {
-		return "", err
+		return line{err: err}
 	}
 	defer files.close(fd)
 	var buf [maxValue]byte
 	n, err := files.pread(fd, buf[:])
 	if err != nil {
-		return "", err
+		return line{err: err}
 	}
 	if n == len(buf) {
-		return "", fmt.Errorf("it holds %d bytes or more: %s", n, quote(buf[:n]))
+		return line{err: fmt.Errorf("it holds %d bytes or more: %s", n, quote(buf[:n]))}
 	}
-	return strings.TrimSuffix(string(buf[:n]), "\n"), nil
+	text, terminated := strings.CutSuffix(string(buf[:n]), "\n")
+	return line{text: text, terminated: terminated}
 }
 
 // quote shows content from outside within an error or a log line: escaped and bounded.
