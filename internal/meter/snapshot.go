@@ -26,7 +26,7 @@ type Snapshot struct {
 	Zones []Zone // in the sensor's order; those that are shown but not attributed too
 	Host  Host
 
-	VMs       []VM      // by UUID; stopped ones for a while too, and defined ones that never ran
+	VMs       []VM      // by UUID; defined ones that never ran too, and for a while those that are gone
 	Processes []Process // those that used power at the last settlement, and all that are listed
 	Rest      Energies  // of all processes that are not listed, those that ended included
 	RestPower energy.Watts
@@ -93,6 +93,7 @@ type VM struct {
 	VCPUs                 int
 	PID                   int32 // of its qemu, 0 when shut off
 	Energy                Energies
+	Before                Energies      // moved to Gone while the VM was away; its own meter (the tree) goes on from there
 	CPU                   time.Duration // cumulative, helpers included
 	Power                 energy.Watts  // both parts, basis zones
 }

@@ -1,0 +1,141 @@
+package meter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/vmmap"
+)
+
+const (
+	// goneAfter is how long a virtual machine that nobody knows any more keeps its series.
+	goneAfter = 15 * time.Minute
+	// maxRetired bounds how many totals of virtual machines that are gone are kept, in case they return.
+	maxRetired = 10_000
+)
+
+// A machine is the account of a virtual machine.
+type machine struct {
+	vmmap.VM
+	slot   ledger.Slot
+	cpu    uint64 // ns, cumulative
+	before Energies
+	seen   time.Time // when the map last had it
+}
+
+// machines are the accounts of all virtual machines: those in the map, and for a while those that left it.
+type machines struct {
+	byUUID  map[string]*machine
+	ordered []*machine // by UUID
+	current *vmmap.Map // which ordered and indexed were made for
+	indexed []*machine // by the index in current.VMs
+	retired map[string]retired
+}
+
+// retired is the total of a virtual machine that is gone. It has moved to the row Gone, but should the machine
+// come back, its own meter goes on from here.
+type retired struct {
+	energy Energies
+	at     time.Time
+}
+
+func newMachines() machines {
+	return machines{byUUID: make(map[string]*machine), retired: make(map[string]retired)}
+}
+
+// follow takes over a new map. It costs nothing while the map stays the same.
+func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
+	ms := &m.machines
+	if vms != ms.current {
+		ms.current = vms
+		ms.indexed = ms.indexed[:0]
+		var running []ledger.Machine
+		for _, vm := range vms.VMs {
+			a := m.machineOf(vm.UUID)
+			a.VM = vm
+			ms.indexed = append(ms.indexed, a)
+			if vm.State == vmmap.Running {
+				running = append(running, ledger.Machine{Slot: a.slot, VCPUs: vm.VCPUs})
+			}
+		}
+		m.ledger.SetMachines(running)
+		m.reorder()
+	}
+	for _, a := range ms.indexed {
+		a.seen = now
+	}
+	m.retire(now)
+}
+
+// machineOf finds or opens the account of a UUID.
+func (m *Meter) machineOf(uuid string) *machine {
+	ms := &m.machines
+	a := ms.byUUID[uuid]
+	if a == nil {
+		a = &machine{VM: vmmap.VM{UUID: uuid}, slot: m.ledger.Open()}
+		if r, ok := ms.retired[uuid]; ok {
+			a.before = r.energy
+			delete(ms.retired, uuid)
+		}
+		ms.byUUID[uuid] = a
+	}
+	return a
+}
+
+func (m *Meter) reorder() {
+	ms := &m.machines
+	ms.ordered = ms.ordered[:0]
+	for _, a := range ms.byUUID {
+		ms.ordered = append(ms.ordered, a)
+	}
+	slices.SortFunc(ms.ordered, func(a, b *machine) int { return strings.Compare(a.UUID, b.UUID) })
+}
+
+// retire closes the accounts of machines that have been gone for long enough.
+func (m *Meter) retire(now time.Time) {
+	ms := &m.machines
+	changed := false
+	for _, a := range ms.ordered {
+		if now.Sub(a.seen) < goneAfter {
+			if now.Before(a.seen) { // the wall clock was set back
+				a.seen = now
+			}
+			continue
+		}
+		total := a.before
+		total.add(m.energiesOf(a.slot))
+		ms.retired[a.UUID] = retired{energy: total, at: now}
+		m.ledger.Close(a.slot, ledger.Gone)
+		delete(ms.byUUID, a.UUID)
+		changed = true
+	}
+	if changed {
+		m.reorder()
+		ms.forgetOldest()
+	}
+}
+
+func (ms *machines) forgetOldest() {
+	for len(ms.retired) > maxRetired {
+		oldest := ""
+		for uuid, r := range ms.retired {
+			if oldest == "" || r.at.Before(ms.retired[oldest].at) {
+				oldest = uuid
+			}
+		}
+		delete(ms.retired, oldest)
+	}
+}
+
+// owner gives the virtual machine that a process works for, or nil.
+func (m *Meter) owner(pid int32, start uint64) *machine {
+	if m.machines.current == nil {
+		return nil
+	}
+	if i, ok := m.machines.current.Find(pid, start); ok {
+		return m.machines.indexed[i]
+	}
+	return nil
+}

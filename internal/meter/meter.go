@@ -1,0 +1,174 @@
+// Package meter holds the tick: it reads its sources, lets the ledger split what the zones gave, and
+// publishes the result as an immutable Snapshot.
+//
+// Only the meter has a clock. Those who consume Snapshots (exporters, the tree) run on their own
+// and can neither delay a tick nor cause one.
+package meter
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/vmmap"
+)
+
+// A Sensor gives energy counters: package rapl's Reader, or package estimate's Sensor.
+type Sensor interface {
+	Zones() []energy.Zone
+	Read(dst []energy.Reading) // one per zone, in the order of Zones
+}
+
+// A CPUSource tells which process used how much CPU time: procfs, or BPF.
+type CPUSource interface {
+	Name() string
+	Sample(*cputime.Sample) error
+	Restore(cputime.Baseline)
+	// Baseline gives the readings up to which the last Sample was computed. It is valid until the next one.
+	Baseline() cputime.Baseline
+}
+
+// A VMSource tells which processes are virtual machines. Current never blocks.
+type VMSource interface {
+	Current() *vmmap.Map
+}
+
+// A Clock tells the time. Tests have their own.
+type Clock interface {
+	// Now is the wall clock.
+	Now() time.Time
+	// Boot is the time since the machine booted, suspended time included (CLOCK_BOOTTIME).
+	Boot() time.Duration
+}
+
+// A Store keeps the state between runs. See State.
+type Store interface {
+	Save([]byte) error
+}
+
+// Options of a Meter. Sensor, CPU, DomainOf, Interval and Clock are required.
+type Options struct {
+	Sensor   Sensor
+	CPU      CPUSource
+	VMs      VMSource              // nil: there are none (in a guest)
+	DomainOf func(energy.Zone) int // the CPU domain that a zone covers, or ledger.AllDomains
+	CPUs     int                   // number of CPUs of the machine
+	MaxPower func(energy.Kind) energy.Watts
+	Exe      func(pid int32) string // the executable of a process, "" where unknown; must not block
+
+	Interval  time.Duration
+	Psys      bool                    // attribute psys instead of package and dram
+	Idle      ledger.Policy           // who gets the idle floor's energy
+	IdleWatts map[string]energy.Watts // configured floors, by zone path or name
+	Listed    int                     // how many processes have a series of their own
+	BootID    string                  // of this boot, see State
+	State     Store                   // nil: nothing is kept
+	Clock     Clock
+	Log       *slog.Logger
+}
+
+// A Meter ticks. Make one with New.
+type Meter struct {
+	Options
+	zones     []*zone
+	ledger    *ledger.Ledger
+	readings  []energy.Reading
+	sample    cputime.Sample
+	processes map[cputime.ID]*process
+	accounts  []*process // the same, to walk over
+	ended     []*process // exited in this tick; closed after the settlement
+	listed    []*process
+	machines  machines
+	errors    []ErrorCount
+	duration  Histogram
+	lateness  Histogram
+	seq       uint64
+	scratch   []byte // the encoded state
+	unsaved   bool   // the last state could not be saved
+
+	mu     sync.Mutex
+	latest atomic.Pointer[Snapshot]
+	next   chan struct{} // guarded by mu; closed when latest changes
+}
+
+// ErrNothingToMeasure says that the sensor has no zone of the basis.
+var ErrNothingToMeasure = errors.New("the sensor has no zone that could be attributed")
+
+// New makes a meter that goes on from the first of the states (what a Store kept of an earlier run) that can be
+// used. One that is damaged is logged and counted; without any, the meter starts anew.
+func New(o Options, states ...[]byte) (*Meter, error) {
+	m := &Meter{Options: o, next: make(chan struct{}), processes: make(map[cputime.ID]*process)}
+	for i, z := range o.Sensor.Zones() {
+		m.zones = append(m.zones, m.newZone(z, i))
+	}
+	if !m.hasBasis() {
+		return nil, ErrNothingToMeasure
+	}
+	m.readings = make([]energy.Reading, len(m.zones))
+	saved := m.decode(states)
+	m.addGhosts(saved)
+	domains := make([]int, len(m.zones))
+	for i, z := range m.zones {
+		z.index = i
+		if domains[i] = o.DomainOf(z.Zone); z.Kind == energy.Psys {
+			domains[i] = ledger.AllDomains
+		}
+	}
+	m.ledger = ledger.New(o.Idle, domains, o.CPUs)
+	m.machines = newMachines()
+	m.restore(saved)
+	return m, nil
+}
+
+// Latest gives the last Snapshot, nil before the first tick.
+func (m *Meter) Latest() *Snapshot { return m.latest.Load() }
+
+// Next waits for a Snapshot with a Seq above after, and gives the latest; nil when ctx is done.
+func (m *Meter) Next(ctx context.Context, after uint64) *Snapshot {
+	for {
+		m.mu.Lock()
+		next := m.next
+		m.mu.Unlock()
+		if s := m.latest.Load(); s != nil && s.Seq > after {
+			return s
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (m *Meter) publish(s *Snapshot) {
+	m.latest.Store(s)
+	m.mu.Lock()
+	close(m.next)
+	m.next = make(chan struct{})
+	m.mu.Unlock()
+}
+
+// Run ticks at every interval until ctx is done: at once, and then on the monotonic clock, without drift. A tick
+// that comes too late to be the last one's successor is left out; the next one covers its time.
+func (m *Meter) Run(ctx context.Context) error {
+	m.Tick()
+	start := time.Now()
+	ticker := time.NewTicker(m.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case due := <-ticker.C:
+			m.lateness.Observe(max(0, time.Since(due)))
+			m.Tick()
+		case <-ctx.Done():
+			m.Log.Debug("meter stopped", "ticks", m.seq, "ran", time.Since(start).Round(time.Second))
+			return nil
+		}
+	}
+}

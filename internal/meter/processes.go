@@ -1,0 +1,204 @@
+package meter
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/ledger"
+)
+
+// A process is the account of a process that is not part of a virtual machine. It is opened when the
+// process first uses CPU time.
+type process struct {
+	id     cputime.ID
+	index  int // in Meter.accounts
+	slot   ledger.Slot
+	comm   string
+	exe    string
+	kernel bool
+	cpu    uint64 // ns since it started
+
+	score   float64 // decaying ns of CPU time: who deserves a series of his own
+	scoreAt time.Duration
+
+	listed bool
+	base   []row // what it had of each zone when it was listed: part of the rest
+}
+
+// A listed process gives up its place only to one that uses clearly more, so that series do not flap, and use long
+// ago counts less: half after every scoreHalfLife.
+const (
+	scoreHalfLife = 2 * time.Minute
+	scoreMargin   = 1.5
+)
+
+func decayed(score float64, age time.Duration) float64 {
+	return score * math.Exp2(-age.Seconds()/scoreHalfLife.Seconds())
+}
+
+// charge puts the sample's CPU time on accounts.
+func (m *Meter) charge(now time.Duration) {
+	for i := range m.sample.Processes {
+		p := &m.sample.Processes[i]
+		var used uint64
+		for _, ns := range p.Delta {
+			used += ns
+		}
+		if used == 0 && !p.Exited {
+			continue
+		}
+		owner := m.owner(p.PID, p.Start)
+		if owner == nil && p.Owner != 0 {
+			owner = m.owner(p.Owner, 0)
+		}
+		if owner != nil {
+			owner.cpu += used
+			m.ledger.Charge(owner.slot, p.Delta)
+			m.end(m.processes[p.ID]) // it was a process before it was known to be a machine's
+			continue
+		}
+		a := m.processes[p.ID]
+		if used > 0 {
+			if a == nil {
+				a = m.openProcess(p.ID, p.Kernel)
+			}
+			a.comm, a.cpu = p.Comm, p.Total
+			a.score = decayed(a.score, now-a.scoreAt) + float64(used)
+			a.scoreAt = now
+			m.ledger.Charge(a.slot, p.Delta)
+		}
+		if p.Exited {
+			m.end(a)
+		}
+	}
+	m.ledger.Charge(ledger.Unseen, m.sample.Unseen)
+}
+
+func (m *Meter) openProcess(id cputime.ID, kernel bool) *process {
+	a := &process{id: id, index: len(m.accounts), slot: m.ledger.Open(), kernel: kernel}
+	m.processes[id] = a
+	m.accounts = append(m.accounts, a)
+	return a
+}
+
+// end takes an account that gets nothing any more off the list. It is closed after the settlement, which still
+// splits this tick's energy.
+func (m *Meter) end(a *process) {
+	if a == nil {
+		return
+	}
+	delete(m.processes, a.id)
+	last := len(m.accounts) - 1
+	m.accounts[a.index] = m.accounts[last]
+	m.accounts[a.index].index = a.index
+	m.accounts[last] = nil
+	m.accounts = m.accounts[:last]
+	m.ended = append(m.ended, a)
+}
+
+// closeEnded moves what the ended accounts hold to the row Ended.
+func (m *Meter) closeEnded() {
+	for i, a := range m.ended {
+		m.ledger.Close(a.slot, ledger.Ended)
+		if a.listed {
+			m.unlist(a)
+		}
+		m.ended[i] = nil
+	}
+	m.ended = m.ended[:0]
+}
+
+// list chooses which processes have a series of their own, among those that ran in this tick.
+func (m *Meter) list(now time.Duration) {
+	for len(m.listed) > max(0, m.Listed) { // an earlier run had more
+		m.unlist(m.weakest(now))
+	}
+	if m.Listed <= 0 {
+		return
+	}
+	for _, a := range m.accounts {
+		if a.listed || a.scoreAt != now {
+			continue
+		}
+		if len(m.listed) >= m.Listed {
+			w := m.weakest(now)
+			if a.score <= scoreMargin*decayed(w.score, now-w.scoreAt) {
+				continue
+			}
+			m.unlist(w)
+		}
+		m.enlist(a)
+	}
+}
+
+func (m *Meter) enlist(a *process) {
+	a.listed, a.base = true, m.rowsOf(a.slot)
+	if a.exe == "" && !a.kernel && m.Exe != nil {
+		a.exe = m.Exe(a.id.PID)
+	}
+	m.listed = append(m.listed, a)
+}
+
+func (m *Meter) unlist(a *process) {
+	a.listed = false
+	i := slices.Index(m.listed, a)
+	m.listed = slices.Delete(m.listed, i, i+1)
+}
+
+func (m *Meter) weakest(now time.Duration) *process {
+	return slices.MinFunc(m.listed, func(a, b *process) int {
+		return cmp.Compare(decayed(a.score, now-a.scoreAt), decayed(b.score, now-b.scoreAt))
+	})
+}
+
+// rowsOf gives what a row holds of each zone.
+func (m *Meter) rowsOf(s ledger.Slot) []row {
+	rows := make([]row, len(m.zones))
+	for i, z := range m.zones {
+		rows[i][Active], rows[i][Idle] = m.ledger.Energy(s, z.index)
+	}
+	return rows
+}
+
+// energiesOf gives what a row holds, by kind of zone.
+func (m *Meter) energiesOf(s ledger.Slot) (e Energies) {
+	for _, z := range m.zones {
+		active, idle := m.ledger.Energy(s, z.index)
+		e[z.Kind][Active] += active
+		e[z.Kind][Idle] += idle
+	}
+	return e
+}
+
+// energiesIn gives what rows hold, by kind of zone.
+func (m *Meter) energiesIn(rows []row) (e Energies) {
+	for i, z := range m.zones {
+		for p := range rows[i] {
+			e[z.Kind][p] += rows[i][p]
+		}
+	}
+	return e
+}
+
+// powerOf gives a row's power in the zones of the basis.
+func (m *Meter) powerOf(s ledger.Slot) (w energy.Watts) {
+	for _, z := range m.zones {
+		if z.basis && !z.failed {
+			w += m.ledger.Power(s, z.index)
+		}
+	}
+	return w
+}
+
+// add puts another's energies to these.
+func (e *Energies) add(other Energies) {
+	for k := range e {
+		for p := range e[k] {
+			e[k][p] += other[k][p]
+		}
+	}
+}
