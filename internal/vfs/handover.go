@@ -1,0 +1,127 @@
+package vfs
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// treeABI numbers what a mount's kernel side remembers of us: node ids and what INIT agreed on. A process does not
+// take over a mount of another number. It changes with the file numbers in layout.go, slotOf, and the
+// options given to go-fuse in newServer.
+const treeABI = 1
+
+// A Handover is what a process needs to serve a mount that another one made.
+type Handover struct {
+	Device *os.File // open file of /dev/fuse; as long as somebody holds it, requests wait instead of failing
+	State  []byte   // the rest, from Server.Handover
+}
+
+// handoverState is the content of Handover.State, as JSON.
+type handoverState struct {
+	ABI  int    `json:"abi"`
+	Path string `json:"path"`
+	Init []byte `json:"init"`
+}
+
+// Handover gives what a successor needs. The descriptor stays the Server's: it is to be duplicated, by sending or
+// by inheriting it, not closed.
+func (s *Server) Handover() Handover {
+	state, err := json.Marshal(handoverState{ABI: treeABI, Path: s.path, Init: s.init})
+	if err != nil {
+		panic(err) // an int, a string and bytes can always be written
+	}
+	return Handover{Device: s.device, State: state}
+}
+
+// ErrIncompatible says that a mount handed over cannot be taken over by this build, or at this path.
+var ErrIncompatible = errors.New("tree: mount handed over does not fit")
+
+// Resume serves a mount that an earlier process made. It takes the Device over, and closes it on an error: ErrUnmounted
+// if the mount is no more, ErrIncompatible if another build made it or it is mounted elsewhere. The caller then makes a new one.
+func Resume(t *Tree, h Handover, o Options) (*Server, error) {
+	s, err := resume(t, h, o)
+	if err != nil {
+		return nil, errors.Join(err, h.Device.Close())
+	}
+	return s, nil
+}
+
+func resume(t *Tree, h Handover, o Options) (*Server, error) {
+	var state handoverState
+	if err := json.Unmarshal(h.State, &state); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
+	}
+	path, err := resolve(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case state.ABI != treeABI:
+		return nil, fmt.Errorf("%w: its layout has number %d, this program's %d", ErrIncompatible, state.ABI, treeABI)
+	case state.Path != path:
+		return nil, fmt.Errorf("%w: it is at %s, the tree belongs at %s", ErrIncompatible, state.Path, path)
+	case !mounted(o.Procfs, path):
+		return nil, fmt.Errorf("%w: %s is not mounted any more", ErrIncompatible, path)
+	}
+
+	device, err := pollable(h.Device)
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(t, o, device, path)
+	s.init, s.resumed = state.Init, true
+	// The kernel got its answer from the first process; this is for our own side of the protocol.
+	if n, status := s.handler.HandleRequest([][]byte{state.Init}, [][]byte{make([]byte, replyMax)}); n == 0 || !status.Ok() {
+		device.Close()
+		return nil, fmt.Errorf("%w: its INIT request is not understood: %v", ErrIncompatible, status)
+	}
+	switch err := resend(device); {
+	case err == nil:
+	case errors.Is(err, unix.EINVAL):
+		o.Log.Warn("this kernel cannot send requests again (Linux 6.9 can): reads that were under way when the earlier process died wait until their callers are killed")
+	default:
+		device.Close()
+		return nil, ended(err)
+	}
+	t.resumes.Add(1)
+	return s, nil
+}
+
+// pollable makes the runtime wait for the descriptor instead of a thread, and fails with ErrUnmounted if the
+// connection behind it has ended.
+func pollable(f *os.File) (*os.File, error) {
+	fd := -1
+	err := withDescriptor(f, func(own int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tree: descriptor handed over: %w", err)
+	}
+	poll := []unix.PollFd{{Fd: int32(fd)}}
+	if _, err := unix.Poll(poll, 0); err == nil && poll[0].Revents&unix.POLLERR != 0 {
+		unix.Close(fd)
+		return nil, ErrUnmounted
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("tree: descriptor handed over: %w", err)
+	}
+	return os.NewFile(uintptr(fd), fuseDevice), nil
+}
+
+// resend asks the kernel for the requests that were taken and never answered.
+func resend(device io.Writer) error {
+	const fuseNotifyResend = 7 // linux/fuse.h, FUSE 7.40
+	var header [headerLen]byte
+	binary.NativeEndian.PutUint32(header[0:], headerLen)
+	binary.NativeEndian.PutUint32(header[4:], fuseNotifyResend) // unique stays 0: a notification
+	_, err := device.Write(header[:])
+	return err
+}

@@ -1,0 +1,243 @@
+package vfs
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// Why Serve ended, other than by its context.
+var (
+	ErrUnmounted = errors.New("tree: unmounted")
+	ErrAborted   = errors.New("tree: FUSE connection aborted through /sys/fs/fuse/connections; guests that hold the tree must be restarted")
+)
+
+// A Server answers the kernel for one mount.
+type Server struct {
+	tree    *Tree
+	path    string
+	procfs  string
+	log     *slog.Logger
+	device  *os.File
+	init    []byte // the kernel's INIT request, which it sends once in the life of a mount
+	handler *fuse.ProtocolServer
+	resumed bool
+	store   *Store // where the mount waits for the next process; nil if nowhere
+	panics  atomic.Uint64
+}
+
+// Requests are small: a page of directory entries is the largest reply, and the kernel insists on room for
+// FUSE_MIN_READ_BUFFER = 8192 bytes in a request.
+const (
+	payload    = 4096
+	requestMax = 8192 + payload
+	replyMax   = payload + 256
+	headerLen  = 16 // struct fuse_out_header: length, error, unique
+)
+
+// Opcodes that the loop looks at itself (linux/fuse.h).
+const (
+	opLookup    = 1
+	opInit      = 26
+	opInterrupt = 36
+)
+
+// Mount puts a new mount at the path and answers the kernel's first question, so that the tree is there when Serve begins.
+// A stale mount of ours is taken away first; ErrServed if it is not stale.
+func Mount(t *Tree, o Options) (*Server, error) {
+	device, path, err := mountDevice(o)
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(t, o, device, path)
+	if err := s.handshake(); err != nil {
+		err = errors.Join(err, detach(path), device.Close())
+		return nil, err
+	}
+	return s, nil
+}
+
+func newServer(t *Tree, o Options, device *os.File, path string) *Server {
+	s := &Server{tree: t, path: path, procfs: o.Procfs, log: o.Log, device: device}
+	s.handler = fuse.NewProtocolServer(newFilesystem(t), &fuse.MountOptions{
+		Name:               mountSource,
+		MaxWrite:           payload, // bounds reads and listings to a page too
+		DisableXAttrs:      true,
+		DisableReadDirPlus: true,
+		// Without NO_EXPORT_SUPPORT virtiofsd opens by file handle, and gets ESTALE once the kernel has dropped the
+		// inode. ABORT_ERROR tells an abort from an unmount.
+		ExtraCapabilities: fuse.CAP_NO_EXPORT_SUPPORT | fuse.CAP_ABORT_ERROR,
+		PanicHandler:      s.recovered,
+		Logger:            slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	})
+	return s
+}
+
+// recovered turns a panic of a handler into EIO for the one request. It is a mistake in the program, so the first is logged
+// with its stack; a reader may ask a hundred times a second, so the others are counted only.
+func (s *Server) recovered(reason any) fuse.Status {
+	if s.panics.Add(1) == 1 {
+		s.log.Error("the tree failed on a request; it gives EIO for that file from now on, please report this",
+			"panic", reason, "stack", string(debug.Stack()))
+	}
+	return fuse.EIO
+}
+
+// handshake answers INIT and keeps it.
+func (s *Server) handshake() error {
+	if err := s.device.SetReadDeadline(time.Now().Add(answerWithin)); err != nil {
+		return fmt.Errorf("tree: %s: %w", fuseDevice, err)
+	}
+	in, out := make([]byte, requestMax), make([]byte, replyMax)
+	n, err := s.device.Read(in)
+	if err != nil {
+		return fmt.Errorf("tree: waiting for the kernel's first request: %w", err)
+	}
+	in = in[:n]
+	if n < 40 || opcode(in) != opInit {
+		return fmt.Errorf("tree: the kernel's first request has %d bytes and is not INIT", n)
+	}
+	s.init = append([]byte(nil), in...)
+	n, status := s.handler.HandleRequest([][]byte{in}, [][]byte{out})
+	if !status.Ok() || n == 0 {
+		return fmt.Errorf("tree: the kernel's FUSE protocol is not understood: %v", status)
+	}
+	if _, err := s.device.Write(out[:n]); err != nil {
+		return fmt.Errorf("tree: answering the kernel's first request: %w", err)
+	}
+	return nil
+}
+
+// Serve answers requests until ctx is done: then those taken are answered, no more are taken, and it returns nil.
+// The mount stays, with the requests that come in waiting for a successor (see Handover), until Unmount or
+// Close. It returns ErrUnmounted or ErrAborted if the mount came to its end. It is called once.
+func (s *Server) Serve(ctx context.Context) error {
+	if err := s.device.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("tree: %s: %w", fuseDevice, err)
+	}
+	// One reader less than processors: a flood of requests leaves one to the meter's tick.
+	readers := min(max(runtime.GOMAXPROCS(0)-1, 1), 4)
+	group, ctx := errgroup.WithContext(ctx)
+	wake := context.AfterFunc(ctx, func() {
+		// The error, of a closed descriptor, is what the readers get too.
+		_ = s.device.SetReadDeadline(time.Unix(1, 0))
+	})
+	defer wake()
+	for range readers {
+		group.Go(s.answer)
+	}
+	return group.Wait()
+}
+
+// answer reads requests and writes replies, one by one, until the descriptor's read deadline.
+func (s *Server) answer() error {
+	in, out := make([]byte, requestMax), make([]byte, replyMax)
+	request, reply := make([][]byte, 1), [][]byte{out}
+	for {
+		n, err := s.device.Read(in)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case errors.Is(err, unix.ENOENT):
+			continue // the caller was killed before its request was taken
+		case err != nil:
+			return ended(err)
+		}
+		request[0] = in[:n]
+		n, err = s.handle(request, reply)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			continue
+		}
+		if _, err := s.device.Write(out[:n]); err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: the caller did not wait
+			return ended(err)
+		}
+	}
+}
+
+func ended(err error) error {
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return ErrUnmounted
+	case errors.Is(err, unix.ECONNABORTED):
+		return ErrAborted
+	}
+	return fmt.Errorf("tree: %s: %w", fuseDevice, err)
+}
+
+// goFuseProbe is a name in the root that go-fuse's handler would answer for with a file of its own.
+const goFuseProbe = ".go-fuse-epoll-hack"
+
+// handle fills the reply and gives its length, 0 for requests that get none.
+func (s *Server) handle(request, reply [][]byte) (int, error) {
+	in, out := request[0], reply[0]
+	if len(in) < 40 {
+		return 0, fmt.Errorf("tree: a request of %d bytes from %s", len(in), fuseDevice)
+	}
+	switch {
+	case opcode(in) == opInterrupt:
+		// Nothing here waits, so there is nothing to interrupt; the kernel takes ENOSYS for "never ask again".
+		return refuse(out, in, unix.ENOSYS), nil
+	case opcode(in) == opLookup && binary.NativeEndian.Uint64(in[16:]) == rootNode && string(in[40:]) == goFuseProbe+"\x00":
+		return refuse(out, in, unix.ENOENT), nil
+	}
+	n, status := s.handler.HandleRequest(request, reply)
+	if n == 0 && !status.Ok() {
+		return refuse(out, in, unix.EIO), nil // not understood; without a reply the caller would wait for ever
+	}
+	return n, nil
+}
+
+func opcode(request []byte) uint32 { return binary.NativeEndian.Uint32(request[4:]) }
+
+// refuse writes the reply that is an error.
+func refuse(out, request []byte, errno unix.Errno) int {
+	binary.NativeEndian.PutUint32(out, headerLen)
+	binary.NativeEndian.PutUint32(out[4:], uint32(-int32(errno)))
+	copy(out[8:headerLen], request[8:16]) // unique
+	return headerLen
+}
+
+// Path gives the mount point, absolute and without symlinks.
+func (s *Server) Path() string { return s.path }
+
+// Resumed tells whether the mount was taken over from an earlier process.
+func (s *Server) Resumed() bool { return s.resumed }
+
+// Panics gives the number of requests on which a handler failed.
+func (s *Server) Panics() uint64 { return s.panics.Load() }
+
+// Leave is the end of a Server's work, after Serve: a mount that waits in the store for the next process is left there, one
+// that nobody could take over is unmounted.
+func (s *Server) Leave() error {
+	if s.store != nil {
+		return s.device.Close()
+	}
+	return s.Unmount()
+}
+
+// Unmount ends the mount for good. Guests that hold files of it get ENOTCONN.
+func (s *Server) Unmount() error {
+	var err error
+	if mounted(s.procfs, s.path) {
+		err = unmountOne(s.path)
+	}
+	return errors.Join(err, s.store.Remove(), s.device.Close())
+}
+
+// Close gives the descriptor up and leaves the mount to whoever else holds it. If nobody does, the mount is stale from
+// now on.
+func (s *Server) Close() error { return s.device.Close() }

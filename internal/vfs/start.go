@@ -1,0 +1,34 @@
+package vfs
+
+import "errors"
+
+// Start serves the mount that an earlier process left in the store, or makes a new one and leaves it there
+// for the next. A nil Store is one that is not there: the tree works, and guests must be restarted after scaph is.
+func Start(t *Tree, o Options, st *Store) (*Server, error) {
+	if h, ok := st.Take(); ok {
+		s, err := Resume(t, h, o)
+		if err == nil {
+			s.store = st
+			o.Log.Info("took the tree over from the process before; guests saw nothing of it", "path", s.path)
+			return s, nil
+		}
+		if !errors.Is(err, ErrIncompatible) && !errors.Is(err, ErrUnmounted) {
+			return nil, err
+		}
+		o.Log.Warn("the mount of the process before cannot be taken over; guests that hold it must be restarted", "err", err)
+		// Out of the store, so that its last descriptor closes and the mount is seen to be stale.
+		if err := st.Remove(); err != nil {
+			return nil, err
+		}
+	}
+	s, err := Mount(t, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Put(s.Handover()); err != nil {
+		o.Log.Warn("the mount will not outlive this process: after a restart of scaph, guests that hold it must be restarted too", "why", err)
+	} else {
+		s.store = st
+	}
+	return s, nil
+}

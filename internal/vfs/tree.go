@@ -1,0 +1,254 @@
+package vfs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/scaph/scaph/internal/energy"
+)
+
+// EnergyRange is max_energy_range_uj of every zone in the tree, that of a common Intel package. Counters
+// are shown modulo this value, from 0 to EnergyRange-1, so that what readers compute over a wrap,
+// range - previous + current, is exact.
+const EnergyRange energy.Microjoules = 262143328850
+
+// A VM is what the tree shows of one virtual machine.
+type VM struct {
+	UUID string // canonical: 36 characters, lower case
+	Name string // not escaped; the directory's name is made from it
+	Off  bool   // its owner shall see nothing: the directory is there, and empty
+	Values
+}
+
+// Values are the published readings of a VM.
+type Values struct {
+	Energy   [energy.Kinds]energy.Microjoules // cumulative, never wraps; wrapped where it is shown
+	Power    energy.Watts                     // mean since the publish before
+	Updated  time.Time                        // when these values were published
+	Interval time.Duration                    // at least so long until the next ones
+}
+
+// An Update is the whole content of the tree at one moment.
+type Update struct {
+	At     time.Time     // of the publish
+	Kinds  []energy.Kind // zones that the host has; a package is always shown, psys never
+	Source string        // energy.SourcePowercap or energy.SourceEstimate
+	VMs    []VM          // not kept: the caller may use the slice again
+}
+
+// A Tree holds what is served. Publish and any number of servers may use it at the same time.
+type Tree struct {
+	version string
+	group   uint32
+	state   atomic.Pointer[state]
+	reads   atomic.Uint64
+	resumes atomic.Uint64
+
+	publishing sync.Mutex // one Publish at a time; readers do not take it
+}
+
+// NewTree makes an empty tree. Version stands in each VM's scaph/version; group is the id of the group that
+// may read energy_uj beside root.
+func NewTree(version string, group uint32) *Tree {
+	t := &Tree{version: version, group: group}
+	t.state.Store(&state{shape: newShape(nil), names: new(index), since: time.Now()})
+	return t
+}
+
+// Reads gives the number of reads of files answered so far.
+func (t *Tree) Reads() uint64 { return t.reads.Load() }
+
+// Resumes gives the number of mounts taken over from an earlier process so far.
+func (t *Tree) Resumes() uint64 { return t.resumes.Load() }
+
+// A state is all that the tree shows at one moment. It is immutable.
+type state struct {
+	shape  *shape
+	names  *index
+	source string
+	since  time.Time // when VMs last came, went or changed names: mtime of the root
+	vms    []meter
+}
+
+// A meter is a VM's values and, for reads that look for the end of file, those before.
+type meter struct {
+	now, before Values
+}
+
+// An index names the VMs. It is immutable, and one serves many states.
+type index struct {
+	uuids  []string // all by place in the state's vms
+	titles []string // names, not escaped
+	off    []bool
+	dirs   []string
+	slots  []slot
+	bySlot map[slot]int
+	byDir  map[string]int
+	order  []int // by slot, which is the order of a listing
+}
+
+// Publish shows an Update, all of it at once. A VM whose UUID is malformed or stands there twice is left out
+// and named in the error; the others are published.
+func (t *Tree) Publish(u Update) error {
+	t.publishing.Lock()
+	defer t.publishing.Unlock()
+	old := t.state.Load()
+	next := &state{shape: old.shape, names: old.names, source: u.Source, since: old.since}
+	if !slices.Equal(old.shape.kinds, shownKinds(u.Kinds)) {
+		next.shape = newShape(u.Kinds)
+	}
+
+	if next.names.covers(u.VMs) {
+		next.vms = make([]meter, len(u.VMs))
+		for i := range u.VMs {
+			next.vms[i] = meter{now: u.VMs[i].Values, before: old.vms[i].now}
+		}
+		t.state.Store(next)
+		return nil
+	}
+
+	vms, err := valid(u.VMs)
+	next.since = u.At
+	next.names = newIndex(vms)
+	next.vms = make([]meter, len(vms))
+	for i := range vms {
+		next.vms[i] = meter{now: vms[i].Values, before: vms[i].Values}
+		if j, ok := old.names.bySlot[next.names.slots[i]]; ok {
+			next.vms[i].before = old.vms[j].now
+		}
+	}
+	t.state.Store(next)
+	return err
+}
+
+// covers tells whether the index was made for just these VMs.
+func (x *index) covers(vms []VM) bool {
+	if len(vms) != len(x.uuids) {
+		return false
+	}
+	for i := range vms {
+		if vms[i].UUID != x.uuids[i] || vms[i].Name != x.titles[i] || vms[i].Off != x.off[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// valid leaves out the VMs that cannot be shown.
+func valid(vms []VM) ([]VM, error) {
+	var errs []error
+	seen := make(map[slot]string, len(vms))
+	shown := make([]VM, 0, len(vms))
+	for _, vm := range vms {
+		s := slotOf(vm.UUID)
+		switch other, taken := seen[s]; {
+		case !isUUID(vm.UUID):
+			errs = append(errs, fmt.Errorf("tree: VM %q is not shown: its UUID %q is not 8-4-4-4-12 lower-case hexadecimal digits", vm.Name, vm.UUID))
+		case taken:
+			errs = append(errs, fmt.Errorf("tree: VM %q with UUID %s is not shown: %s has its place", vm.Name, vm.UUID, other))
+		default:
+			seen[s] = vm.UUID
+			shown = append(shown, vm)
+		}
+	}
+	return shown, errors.Join(errs...)
+}
+
+// newIndex names the directories. Of VMs with the same name the one with the lowest slot has it to itself, which
+// does not depend on the order in which they came.
+func newIndex(vms []VM) *index {
+	n := len(vms)
+	x := &index{
+		uuids: make([]string, n), titles: make([]string, n), off: make([]bool, n),
+		dirs: make([]string, n), slots: make([]slot, n), order: make([]int, n),
+		bySlot: make(map[slot]int, n), byDir: make(map[string]int, n),
+	}
+	for i := range vms {
+		x.uuids[i], x.titles[i], x.off[i] = vms[i].UUID, vms[i].Name, vms[i].Off
+		x.slots[i], x.order[i] = slotOf(vms[i].UUID), i
+		x.bySlot[x.slots[i]] = i
+	}
+	slices.SortFunc(x.order, func(a, b int) int { return cmp.Compare(x.slots[a], x.slots[b]) })
+	for _, i := range x.order {
+		dir := dirName(vms[i].Name, vms[i].UUID)
+		if _, taken := x.byDir[dir]; taken {
+			dir = uniqueName(vms[i].Name, vms[i].UUID)
+		}
+		x.dirs[i] = dir
+		x.byDir[dir] = i
+	}
+	return x
+}
+
+// DirName gives the name of a VM's directory in the tree; ok is false if the VM is not shown.
+func (t *Tree) DirName(uuid string) (name string, ok bool) {
+	x := t.state.Load().names
+	i, ok := x.bySlot[slotOf(uuid)]
+	if !ok || x.uuids[i] != uuid {
+		return "", false
+	}
+	return x.dirs[i], true
+}
+
+// find resolves a node id other than the root's: the VM's place and its file. Place is -1 where the VM is gone,
+// or does not show this file (any more).
+func (st *state) find(node uint64) (place int, f file) {
+	s, f := split(node)
+	i, ok := st.names.bySlot[s]
+	if !ok || st.shape.inodes[f].mode == 0 || (st.names.off[i] && f != vmDir) {
+		return -1, f
+	}
+	return i, f
+}
+
+// maxContent is more than any file holds: the longest is scaph/version, which is cut to it.
+const maxContent = 64
+
+// content appends a file's bytes. Only the digits are computed.
+func (t *Tree) content(dst []byte, st *state, place int, f file, v *Values) []byte {
+	n := &st.shape.inodes[f]
+	if !n.value {
+		return append(dst, n.fixed...)
+	}
+	switch f {
+	case scaphUUID:
+		dst = append(dst, st.names.uuids[place]...)
+	case scaphVersion:
+		dst = append(dst, t.version[:min(len(t.version), maxContent-1)]...)
+	case scaphUpdated:
+		dst = strconv.AppendInt(dst, v.Updated.UnixNano(), 10)
+	case scaphInterval:
+		dst = strconv.AppendInt(dst, v.Interval.Nanoseconds(), 10)
+	case scaphPower:
+		dst = strconv.AppendFloat(dst, float64(v.Power), 'f', 2, 64)
+	case scaphSource:
+		dst = append(dst, st.source...)
+	default:
+		kind, _, _ := zonePart(f)
+		dst = strconv.AppendUint(dst, uint64(v.Energy[kind]%EnergyRange), 10)
+	}
+	return append(dst, '\n')
+}
+
+// read appends what a read of a file at an offset gives.
+func (t *Tree) read(dst []byte, st *state, place int, f file, offset uint64) []byte {
+	start := len(dst)
+	vm := &st.vms[place]
+	if offset > 0 && st.shape.inodes[f].value {
+		var room [maxContent]byte
+		if offset == uint64(len(t.content(room[:0], st, place, f, &vm.before))) {
+			return dst // a reader of the value before, come to its end
+		}
+	}
+	dst = t.content(dst, st, place, f, &vm.now)
+	if offset >= uint64(len(dst)-start) {
+		return dst[:start]
+	}
+	return append(dst[:start], dst[start+int(offset):]...)
+}
