@@ -1,0 +1,102 @@
+package prometheus
+
+import (
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/scaph/scaph/internal/meter"
+)
+
+// A builder collects series by metric. It takes its memory in slabs: a series of its own has a dozen
+// little objects, and a host with 500 virtual machines has thousands of series.
+type builder struct {
+	metrics [metricCount][]*dto.Metric
+
+	series   []dto.Metric
+	counters []dto.Counter
+	gauges   []dto.Gauge
+	numbers  []float64
+	pairs    []dto.LabelPair
+	pointers []*dto.LabelPair
+	strings  []string
+}
+
+// newBuilder makes a builder for about n series.
+func newBuilder(n int) *builder {
+	const labels = 4 // of a series, about
+	return &builder{
+		series:   make([]dto.Metric, 0, n),
+		counters: make([]dto.Counter, 0, n),
+		gauges:   make([]dto.Gauge, 0, n),
+		numbers:  make([]float64, 0, n),
+		pairs:    make([]dto.LabelPair, 0, n*labels),
+		pointers: make([]*dto.LabelPair, 0, n*labels),
+		strings:  make([]string, 0, n*labels),
+	}
+}
+
+// take gives a zero element of a slab, which is replaced by a new one when it is full: elements never
+// move, since others point to them.
+func take[T any](slab *[]T) *T {
+	if len(*slab) == cap(*slab) {
+		*slab = make([]T, 0, max(64, cap(*slab)/4))
+	}
+	*slab = (*slab)[:len(*slab)+1]
+	return &(*slab)[len(*slab)-1]
+}
+
+// add adds one series; values are those of the metric's labels, in the table's order.
+func (b *builder) add(id int, value float64, values ...string) {
+	m := b.metric(id, values)
+	v := take(&b.numbers)
+	*v = value
+	if table[id].kind == dto.MetricType_COUNTER {
+		m.Counter = take(&b.counters)
+		m.Counter.Value = v
+	} else {
+		m.Gauge = take(&b.gauges)
+		m.Gauge.Value = v
+	}
+}
+
+// addHistogram adds a histogram without labels.
+func (b *builder) addHistogram(id int, h *meter.Histogram) {
+	out := &dto.Histogram{SampleCount: &h.Count, SampleSum: &h.Sum}
+	var cumulative uint64
+	for i := range meter.DurationBounds {
+		cumulative += h.Counts[i]
+		count := cumulative
+		out.Bucket = append(out.Bucket, &dto.Bucket{CumulativeCount: &count, UpperBound: &meter.DurationBounds[i]})
+	}
+	b.metric(id, nil).Histogram = out
+}
+
+func (b *builder) metric(id int, values []string) *dto.Metric {
+	names := table[id].labels
+	if len(b.pointers)+len(names) > cap(b.pointers) {
+		b.pointers = make([]*dto.LabelPair, 0, max(256, cap(b.pointers)/4))
+	}
+	first := len(b.pointers)
+	for i := range names {
+		pair := take(&b.pairs)
+		value := take(&b.strings)
+		*value = values[i]
+		pair.Name, pair.Value = &names[i], value
+		b.pointers = append(b.pointers, pair)
+	}
+	m := take(&b.series)
+	m.Label = b.pointers[first:len(b.pointers):len(b.pointers)]
+	b.metrics[id] = append(b.metrics[id], m)
+	return m
+}
+
+// families gives the families that have series.
+func (b *builder) families() []*dto.MetricFamily {
+	var families []*dto.MetricFamily
+	for id, metrics := range b.metrics {
+		if len(metrics) > 0 {
+			m := &table[id]
+			families = append(families, &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: &m.kind, Metric: metrics})
+		}
+	}
+	return families
+}

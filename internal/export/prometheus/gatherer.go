@@ -1,0 +1,89 @@
+// Package prometheus serves the last Snapshot to Prometheus, in its text format and in OpenMetrics.
+//
+// A scrape never measures. It formats one Snapshot, so that the identity of a Snapshot holds in every
+// scrape, to the microjoule. The families are built without client_golang's registry, whose checks of
+// every single series would cost more than all the rest on a host with hundreds of virtual machines,
+// and once per Snapshot, however many scrape.
+package prometheus
+
+import (
+	"cmp"
+	"runtime"
+	"slices"
+	"sync"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/scaph/scaph/internal/meter"
+)
+
+// Source has the last Snapshot; nil before the first tick.
+type Source interface {
+	Latest() *meter.Snapshot
+}
+
+// TreeCounters count what happens to the tree of meters.
+type TreeCounters interface {
+	Reads() uint64   // of files
+	Resumes() uint64 // of the mount, from an earlier process
+}
+
+// Build says which build of the program this is.
+type Build struct {
+	Version, Revision string
+}
+
+// A Gatherer makes metric families of a Source's last Snapshot, and of the process itself.
+// It is a prometheus.Gatherer, safe for concurrent use.
+type Gatherer struct {
+	source Source
+	tree   TreeCounters // nil where no tree is served
+	build  Build
+	self   *prom.Registry // process_*: what metering costs
+
+	mu       sync.Mutex      // guards what follows
+	last     *meter.Snapshot // that families were made of
+	families []*dto.MetricFamily
+}
+
+// NewGatherer makes a Gatherer; tree may be nil.
+func NewGatherer(source Source, tree TreeCounters, build Build) *Gatherer {
+	self := prom.NewRegistry()
+	self.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &Gatherer{source: source, tree: tree, build: build, self: self}
+}
+
+// Gather gives all families by name. They must not be changed. An error is about process_* only.
+func (g *Gatherer) Gather() ([]*dto.MetricFamily, error) {
+	families := slices.Clone(g.ofSnapshot())
+	families = append(families, g.ofProgram()...)
+	self, err := g.self.Gather()
+	families = append(families, self...)
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return families, err
+}
+
+// ofSnapshot gives the families of the last Snapshot. The slice is shared.
+func (g *Gatherer) ofSnapshot() []*dto.MetricFamily {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	snapshot := g.source.Latest()
+	if snapshot != nil && snapshot != g.last {
+		g.families = familiesOf(snapshot)
+		g.last = snapshot
+	}
+	return g.families
+}
+
+// ofProgram gives the families that are not part of a Snapshot.
+func (g *Gatherer) ofProgram() []*dto.MetricFamily {
+	b := newBuilder(4)
+	b.add(buildInfo, 1, g.build.Version, g.build.Revision, runtime.Version())
+	if g.tree != nil {
+		b.add(treeReads, float64(g.tree.Reads()))
+		b.add(treeResumes, float64(g.tree.Resumes()))
+	}
+	return b.families()
+}

@@ -1,0 +1,142 @@
+package prometheus
+
+import (
+	"fmt"
+	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// A metric describes one metric family. The table below is the only place that names metrics: the
+// exposition and the reference in docs/metrics.md are made from it.
+type metric struct {
+	name   string
+	kind   dto.MetricType
+	labels []string
+	help   string // in the exposition; one line
+	when   string // in the reference: when there is a series; "" for always
+}
+
+// The index of each metric in the table, in the order of their names, as the exposition has them.
+const (
+	buildInfo = iota
+	errorsTotal
+	hostEnergy
+	hostPower
+	ledgerError
+	processEnergy
+	sampleDuration
+	sampleLateness
+	treeReads
+	treeResumes
+	unattributedEnergy
+	vmCPU
+	vmEnergy
+	vmInfo
+	vmPower
+	zoneEnergy
+	zoneResets
+	zoneUncertain
+	zoneWrap
+	metricCount
+)
+
+// table never changes.
+var table = [metricCount]metric{
+	buildInfo: {
+		"scaph_build_info", dto.MetricType_GAUGE, []string{"version", "revision", "goversion"},
+		"Always 1; the labels say which build this is.", "",
+	},
+	errorsTotal: {
+		"scaph_errors_total", dto.MetricType_COUNTER, []string{"component"},
+		"Things that could not be read or done, each skipped, by component.", "",
+	},
+	hostEnergy: {
+		"scaph_host_energy_joules_total", dto.MetricType_COUNTER, []string{"source"},
+		"Energy of the machine: packages and dram, or psys where that is the basis. The source estimate is no hardware counter.", "",
+	},
+	hostPower: {
+		"scaph_host_power_watts", dto.MetricType_GAUGE, []string{"source"},
+		"Power of the machine at the last tick.", "",
+	},
+	ledgerError: {
+		"scaph_ledger_error_joules", dto.MetricType_GAUGE, nil,
+		"Energy that was charged less energy that was counted. Anything but 0 is a bug.", "",
+	},
+	processEnergy: {
+		"scaph_process_energy_joules_total", dto.MetricType_COUNTER, []string{"pid", "comm", "exe"},
+		"Energy charged to a process outside virtual machines since it is listed; all others are summed under an empty pid.",
+		"the processes with the most energy (`prometheus.processes.top`), and the sum of all others",
+	},
+	sampleDuration: {
+		"scaph_sample_duration_seconds", dto.MetricType_HISTOGRAM, nil,
+		"Time that a tick took.", "",
+	},
+	sampleLateness: {
+		"scaph_sample_lateness_seconds", dto.MetricType_HISTOGRAM, nil,
+		"Time by which a tick came later than planned.", "",
+	},
+	treeReads: {
+		"scaph_tree_reads_total", dto.MetricType_COUNTER, nil,
+		"Reads of files in the tree of meters.", "where the tree is served",
+	},
+	treeResumes: {
+		"scaph_tree_resumes_total", dto.MetricType_COUNTER, nil,
+		"Times that the mounted tree was taken over from an earlier process.", "where the tree is served",
+	},
+	unattributedEnergy: {
+		"scaph_unattributed_energy_joules_total", dto.MetricType_COUNTER, []string{"zone", "reason"},
+		"Energy charged to nobody: idle (the machine idled), unreserved (idle part of no virtual machine), unseen (busy, with no process to explain it).", "",
+	},
+	vmCPU: {
+		"scaph_vm_cpu_seconds_total", dto.MetricType_COUNTER, []string{"uuid", "vm"},
+		"CPU time of a virtual machine, its helper processes included.", "each virtual machine, until 15 minutes after it stopped",
+	},
+	vmEnergy: {
+		"scaph_vm_energy_joules_total", dto.MetricType_COUNTER, []string{"uuid", "vm", "zone", "part"},
+		"Energy charged to a virtual machine for its own activity (active) and of the idle floor (idle). An empty uuid sums machines that are gone.",
+		"each virtual machine, until 15 minutes after it stopped, and the sum of those before",
+	},
+	vmInfo: {
+		"scaph_vm_info", dto.MetricType_GAUGE, []string{"uuid", "vm", "title", "vcpus", "source", "project", "user", "flavor"},
+		"Always 1; the labels describe a virtual machine. The source says how it was found.", "each virtual machine",
+	},
+	vmPower: {
+		"scaph_vm_power_watts", dto.MetricType_GAUGE, []string{"uuid", "vm"},
+		"Power of a virtual machine at the last tick, active and idle part.", "each virtual machine",
+	},
+	zoneEnergy: {
+		"scaph_zone_energy_joules_total", dto.MetricType_COUNTER, []string{"zone", "package", "path", "source"},
+		"Energy counted by a zone since the state's first tick; never wraps. Core and uncore are parts of package, psys contains all.", "each zone of the sensor",
+	},
+	zoneResets: {
+		"scaph_zone_resets_total", dto.MetricType_COUNTER, []string{"zone", "package", "path"},
+		"Times that a zone's counter jumped back other than by wrapping around.", "each zone of the sensor",
+	},
+	zoneUncertain: {
+		"scaph_zone_uncertain_total", dto.MetricType_COUNTER, []string{"zone", "package", "path"},
+		"Gaps between two readings that were long enough to hide a wrap of the counter.", "each zone of the sensor",
+	},
+	zoneWrap: {
+		"scaph_zone_wrap_seconds", dto.MetricType_GAUGE, []string{"zone", "package", "path"},
+		"Time that the counter takes to wrap around at the present power.", "each zone of the sensor whose range and power are known",
+	},
+}
+
+// Reference writes the table of metrics in Markdown.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | what | when |\n|---|---|---|---|---|\n")
+	for _, m := range table {
+		labels := "none"
+		if len(m.labels) > 0 {
+			labels = "`" + strings.Join(m.labels, "`, `") + "`"
+		}
+		when := m.when
+		if when == "" {
+			when = "always"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", m.name, strings.ToLower(m.kind.String()), labels, m.help, when)
+	}
+	return b.String()
+}

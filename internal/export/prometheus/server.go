@@ -1,0 +1,140 @@
+package prometheus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// Bounds of the server: it is a side show of a daemon that has better things to do.
+const (
+	maxInFlight   = 8                // scrapes at a time; further ones get 503
+	maxHeader     = 16 << 10         // bytes
+	headerTimeout = 5 * time.Second  // for a request's head
+	readTimeout   = 10 * time.Second // for a whole request
+	writeTimeout  = 30 * time.Second // for an answer, to a slow reader
+	idleTimeout   = 2 * time.Minute  // of a kept connection; scrapes come every minute or more often
+	stopTimeout   = 5 * time.Second  // for requests in flight at the end
+)
+
+// Options say what a Server serves, and where.
+type Options struct {
+	Program   string // for the landing page: scaph-host or scaph-guest
+	Build     Build
+	Source    Source
+	Tree      TreeCounters // nil where no tree is served
+	Listen    string       // address:port
+	Path      string       // of the metrics, "/metrics"
+	WebConfig string       // path of the exporter toolkit's web configuration (TLS, basic auth); "" for none
+	Logger    *slog.Logger
+	Now       func() time.Time // nil for time.Now
+}
+
+// A Server serves metrics, health and a landing page over HTTP or HTTPS.
+type Server struct {
+	options  Options
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen binds the address and checks the web configuration, so that the caller fails early.
+// Whoever has the Server must call Run.
+func Listen(o Options) (*Server, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := web.Validate(o.WebConfig); err != nil {
+		return nil, fmt.Errorf("prometheus.web_config %s: %w", o.WebConfig, err)
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("prometheus.listen: %w; stop what uses the address, or choose another one", err)
+	}
+	return &Server{
+		options:  o,
+		listener: listener,
+		server: &http.Server{
+			Handler:           handler(o),
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       readTimeout,
+			WriteTimeout:      writeTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // what clients do wrong
+		},
+	}, nil
+}
+
+// Addr is where the server listens; of use where the port was 0.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx is done, then lets requests in flight finish for a few seconds.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.listener.Close()
+	served := make(chan error, 1)
+	go func() {
+		served <- web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.options.WebConfig}, s.options.Logger)
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("prometheus: serving %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	// ctx is done already, but the requests in flight are to have their time.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err := s.server.Shutdown(stopping)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("prometheus: requests were cut off: %w", err), s.server.Close())
+	}
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	return err
+}
+
+// handler serves all pages.
+func handler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+o.Path, promhttp.HandlerFor(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: maxInFlight,
+		ErrorHandling:       promhttp.ContinueOnError, // errors are about process_* only
+		ErrorLog:            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(o); err != nil {
+			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { landing(w, o) })
+	return mux
+}
+
+// ready says why the last Snapshot is not fit to be served.
+func ready(o Options) error {
+	snapshot := o.Source.Latest()
+	if snapshot == nil {
+		return errors.New("not ready: no measurement yet")
+	}
+	if age := o.Now().Sub(snapshot.Time); age >= 2*snapshot.Interval {
+		return fmt.Errorf("not ready: the last measurement is %v old, one is due every %v", age.Round(time.Millisecond), snapshot.Interval)
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text) // the client may have gone; nothing is to be done about it
+}
