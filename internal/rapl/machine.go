@@ -36,7 +36,7 @@ func readCPU(path string) cpu {
 	if err != nil {
 		return c
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() && lines.Text() != "" { // an empty line ends the first CPU
 		key, value, _ := strings.Cut(lines.Text(), ":")

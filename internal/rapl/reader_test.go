@@ -225,7 +225,7 @@ func BenchmarkRead(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	dst := make([]energy.Reading, 4)
 	b.ReportAllocs()
 	for b.Loop() {
