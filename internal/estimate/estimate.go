@@ -91,7 +91,9 @@ func (s *Sensor) step() error {
 		return err
 	}
 	now := s.now()
-	busy, idle := since(s.last.busy, t.busy), since(s.last.idle, t.idle)
+	// A time that fell is where to go on from: iowait may fall, and all do when CPUs are taken away (proc_stat(5)).
+	s.last.busy, s.last.idle = min(s.last.busy, t.busy), min(s.last.idle, t.idle)
+	busy, idle := t.busy-s.last.busy, t.idle-s.last.idle
 	elapsed := now.Sub(s.at)
 	if busy+idle == 0 || elapsed <= 0 {
 		return nil
@@ -103,9 +105,6 @@ func (s *Sensor) step() error {
 	s.rest, s.last, s.at = rest, t, now
 	return nil
 }
-
-// since is the growth of a counter, 0 if it fell: iowait may fall, and all fall when CPUs are taken away (proc_stat(5)).
-func since(last, now uint64) uint64 { return now - min(last, now) }
 
 // Close does nothing: no file is kept open.
 func (s *Sensor) Close() error { return nil }
