@@ -11,7 +11,7 @@ import (
 
 const (
 	readPatience = 250 * time.Millisecond // how long one read may take; an ordinary one takes microseconds
-	maxStuck     = 4                      // reads that may hang at once, each holding a thread
+	maxStuck     = 8                      // reads that may hang at once, each holding a thread
 )
 
 // errStuck is what a read that does not return ends in.

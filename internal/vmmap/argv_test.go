@@ -1,0 +1,124 @@
+package vmmap
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	uuidA = "03deae90-1b70-403f-b41c-991f9d83d8c0"
+	uuidB = "11111111-2222-4333-8444-555555555555"
+)
+
+func TestParseArgvFollowsQemu(t *testing.T) {
+	cases := []struct {
+		title string
+		argv  []string
+		want  identity
+	}{
+		{"libvirt", []string{"-name", "guest=web,debug-threads=on", "-S", "-smp", "1,maxcpus=2,sockets=2,cores=1,threads=1", "-uuid", uuidA},
+			identity{uuid: uuidA, name: "web", vcpus: 1}},
+		{"implied key", []string{"-name", "web"}, identity{name: "web", vcpus: 1}},
+		{"two dashes", []string{"--name", "web", "--uuid", uuidA}, identity{uuid: uuidA, name: "web", vcpus: 1}},
+		{"comma in a name", []string{"-name", "guest=a,,b,debug-threads=on"}, identity{name: "a,b", vcpus: 1}},
+		{"comma in an implied name", []string{"-name", "a,,b=c,,,debug-threads=on"}, identity{name: "a,b=c,", vcpus: 1}},
+		{"equals sign in a name", []string{"-name", "guest=a=b"}, identity{name: "a=b", vcpus: 1}},
+		{"guest not first", []string{"-name", "process=x,guest=web"}, identity{name: "web", vcpus: 1}},
+		{"no guest", []string{"-name", "process=x"}, identity{vcpus: 1}},
+		{"last one holds", []string{"-name", "a", "-uuid", uuidB, "-name", "guest=b", "-uuid", uuidA}, identity{uuid: uuidA, name: "b", vcpus: 1}},
+		{"upper case", []string{"-uuid", strings.ToUpper(uuidA)}, identity{uuid: uuidA, vcpus: 1}},
+		{"equals is not qemu's syntax", []string{"-uuid=" + uuidA, "-name=web", "-S"}, identity{vcpus: 1}},
+		{"invalid UUID", []string{"-uuid", "../../etc/passwd", "-name", "web"}, identity{name: "web", vcpus: 1}},
+		{"UUID in braces", []string{"-uuid", "{" + uuidA + "}"}, identity{vcpus: 1}},
+		{"null UUID", []string{"-uuid", "00000000-0000-0000-0000-000000000000"}, identity{vcpus: 1}},
+		{"Proxmox", []string{"-id", "100", "-name", "db,debug-threads=on", "-smbios", "type=1,uuid=" + uuidA, "-smp", "4,sockets=1,cores=4,maxcpus=4"},
+			identity{uuid: uuidA, id: "100", name: "db", vcpus: 4}},
+		{"uuid beats smbios", []string{"-smbios", "type=1,uuid=" + uuidA, "-uuid", uuidB}, identity{uuid: uuidB, vcpus: 1}},
+		{"another smbios table", []string{"-smbios", "type=2,uuid=" + uuidA}, identity{vcpus: 1}},
+		{"kernel command line", []string{"-append", "-uuid", "-name", "web"}, identity{name: "web", vcpus: 1}},
+		{"no value", []string{"-uuid"}, identity{vcpus: 1}},
+		{"cpus", []string{"-smp", "cpus=3,maxcpus=8"}, identity{vcpus: 3}},
+		{"maxcpus alone", []string{"-smp", "maxcpus=8"}, identity{vcpus: 8}},
+		{"topology alone", []string{"-smp", "sockets=2,cores=3,threads=2"}, identity{vcpus: 12}},
+		{"nonsense", []string{"-smp", "many"}, identity{vcpus: 0}},
+		{"negative", []string{"-smp", "-4"}, identity{vcpus: 0}},
+		{"path in a name", []string{"-name", "guest=../../x"}, identity{name: "../../x", vcpus: 1}},
+	}
+	for _, c := range cases {
+		t.Run(c.title, func(t *testing.T) {
+			if got := parseArgv(slices.Concat([]string{"qemu-system-x86_64"}, c.argv)); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestParseCmdlineLeavesOutAnArgumentThatWasCut(t *testing.T) {
+	got := parseCmdline([]byte("kvm\x00-name\x00web\x00-uuid\x00" + uuidA))
+	if got != (identity{name: "web", vcpus: 1}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestIsQemu(t *testing.T) {
+	for exe, want := range map[string]bool{
+		"/usr/bin/qemu-system-x86_64":            true,
+		"/usr/bin/qemu-system-aarch64 (deleted)": true,
+		"/usr/libexec/qemu-kvm":                  true,
+		"/usr/bin/kvm":                           true,
+		"/usr/bin/grep":                          false,
+		"/usr/bin/qemu-img":                      false,
+		"/usr/bin/qemu-x86_64":                   false,
+		"/opt/qemu-system-x86_64/bin/sleep":      false,
+		"":                                       false,
+	} {
+		if got := isQemu(exe); got != want {
+			t.Errorf("isQemu(%q) = %v", exe, got)
+		}
+	}
+}
+
+func TestDerivedUUIDIsStableAndEachUsersOwn(t *testing.T) {
+	db := identity{id: "100", name: "db"}
+	// The value is a promise: another one would start every such meter anew.
+	if got := derivedUUID(db, 0); got != "3e0e512b-a616-5c95-beb1-8fbdefb2a33d" {
+		t.Errorf("derivedUUID = %s", got)
+	}
+	renamed := identity{id: "100", name: "database"}
+	if derivedUUID(db, 0) != derivedUUID(renamed, 0) {
+		t.Error("another name gave another UUID, though the id is the same")
+	}
+	if derivedUUID(db, 0) == derivedUUID(db, 1000) {
+		t.Error("two users share a UUID")
+	}
+	if got := derivedUUID(identity{}, 0); got != "" {
+		t.Errorf("a qemu without id or name got %s", got)
+	}
+}
+
+func FuzzParseCmdline(f *testing.F) {
+	f.Add([]byte("kvm\x00-name\x00guest=a,,b\x00-uuid\x00" + uuidA + "\x00-smp\x002,maxcpus=4\x00"))
+	f.Add([]byte("\x00--smbios\x00type=1,uuid=x\x00-append\x00"))
+	f.Fuzz(func(t *testing.T, cmdline []byte) {
+		id := parseCmdline(cmdline)
+		if id.uuid != "" && canonicalUUID(id.uuid) != id.uuid {
+			t.Errorf("UUID %q is not canonical", id.uuid)
+		}
+		if id.vcpus < 0 || id.vcpus > maxVCPUs {
+			t.Errorf("%d virtual CPUs", id.vcpus)
+		}
+	})
+}
+
+// An option value written by qemu's rules comes back unchanged, whatever is in it.
+func FuzzOptionValue(f *testing.F) {
+	f.Add("a,b=,c", "x")
+	f.Fuzz(func(t *testing.T, name, other string) {
+		escape := func(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+		got := parseOptions("guest="+escape(name)+",process="+escape(other), "guest")
+		if got["guest"] != name || got["process"] != other || len(got) != 2 {
+			t.Errorf("%q, %q came back as %q", name, other, got)
+		}
+	})
+}

@@ -1,0 +1,71 @@
+package vmmap
+
+import "testing"
+
+func TestParseStat(t *testing.T) {
+	const rest = " S 7 13647 13647 0 -1 138412416 5672 0 0 0 31 9 0 0 20 0 4 0 89485 1405071360 9129"
+	for text, want := range map[string]observed{
+		"13648 (qemu-system-x86)" + rest:                                 {Process: Process{13648, 89485}, parent: 7, comm: "qemu-system-x86"},
+		"1 (a) R 1 (b)" + rest:                                           {Process: Process{1, 89485}, parent: 7, comm: "a) R 1 (b"},
+		"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0": {Process: Process{2, 5}, comm: "kthreadd", kernel: true},
+	} {
+		if got, err := parseStat([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "1", "1 (a", "1 a) S", "1 (a) S 2", "x (a)" + rest, "1 (a) S x" + rest} {
+		if got, err := parseStat([]byte(text)); err == nil {
+			t.Errorf("%q was accepted: %+v", text, got)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("13648 (qemu-system-x86) S 7 13647 13647 0 -1 138412416 5672 0 0 0 31 9 0 0 20 0 4 0 89485 1405071360"))
+	f.Add([]byte(")("))
+	f.Fuzz(func(_ *testing.T, text []byte) {
+		_, _ = parseStat(text)
+		_, _ = parseUID(text)
+		_ = machineScope(text)
+	})
+}
+
+func FuzzParsePID(f *testing.F) {
+	f.Add([]byte("13648\n"))
+	f.Add([]byte("-1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if pid, err := parsePID(text); err == nil && pid <= 0 {
+			t.Errorf("%q is process %d", text, pid)
+		}
+	})
+}
+
+func TestParseUIDTakesTheEffectiveOne(t *testing.T) {
+	uid, err := parseUID([]byte("Name:\tx\nUid:\t1000\t64055\t3\t4\nGid:\t1\n"))
+	if err != nil || uid != 64055 {
+		t.Errorf("got %d, %v", uid, err)
+	}
+	if uid, err := parseUID([]byte("Name:\tx\n")); err == nil || uid != noUID {
+		t.Errorf("no uid became %d, %v", uid, err)
+	}
+}
+
+func TestMachineScope(t *testing.T) {
+	for text, want := range map[string]string{
+		"0::/machine.slice/machine-qemu\\x2d1\\x2dweb.scope/libvirt/emulator\n":     "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope",
+		"0::/machine/qemu-1-web.libvirt-qemu/emulator\n":                            "/machine/qemu-1-web.libvirt-qemu",
+		"9:name=systemd:/\n3:cpuset:/machine/qemu-1-web.libvirt-qemu/vcpu0\n0::/\n": "/machine/qemu-1-web.libvirt-qemu",
+		"0::/qemu.slice/100.scope\n":                                                "/qemu.slice/100.scope",
+		"0::/system.slice/libvirtd.service\n":                                       "",
+		"0::/machine.slice\n":                                                       "",
+		"0::/machine.slice/machine-fedora.scope\n":                                  "",
+		"0::/user.slice/user-1000.slice/session-3.scope\n":                          "",
+		"0::/kubepods.slice/pod1/qemu.slice-not/100.scope\n":                        "",
+		"":      "",
+		"x:y\n": "",
+	} {
+		if got := machineScope([]byte(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
