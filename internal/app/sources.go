@@ -1,0 +1,68 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/estimate"
+	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/rapl"
+)
+
+// GuestTree is where a guest mounts its own tree.
+const GuestTree = "/var/scaphandre"
+
+// OpenSensor opens the configured sensor. Where there is no RAPL, the error is a *rapl.NoZonesError that
+// says why; nothing is estimated unless the configuration asks for it.
+func OpenSensor(c config.Config, program config.Program, log *slog.Logger) (Sensor, error) {
+	if c.Sensor.Kind == "estimate" {
+		e := c.Sensor.Estimate
+		return estimate.New(c.Host.Procfs, energy.Watts(e.IdleWatts), energy.Watts(e.MaxWatts), time.Now)
+	}
+	roots := rapl.DefaultRoots()
+	roots.Sysfs, roots.Procfs = c.Host.Sysfs, c.Host.Procfs
+	return rapl.Open(PowercapDir(c, program), rapl.WithLogger(log), rapl.WithRoots(roots))
+}
+
+// PowercapDir tells which directory the zones are read from.
+func PowercapDir(c config.Config, program config.Program) string {
+	if c.Sensor.Powercap != "auto" {
+		return c.Sensor.Powercap
+	}
+	if program == config.Guest {
+		// scaphandre's users set this.
+		if dir := os.Getenv("SCAPHANDRE_POWERCAP_PATH"); dir != "" {
+			return dir
+		}
+		if zones, err := filepath.Glob(filepath.Join(GuestTree, "intel-rapl*")); err == nil && len(zones) > 0 {
+			return GuestTree
+		}
+	}
+	return filepath.Join(c.Host.Sysfs, "class/powercap")
+}
+
+// A cpuSource is a meter's source of CPU time that is closed in the end.
+type cpuSource interface {
+	meter.CPUSource
+	Close() error
+}
+
+func openCPUSource(c config.Config, domains *cputime.Domains, log *slog.Logger) (cpuSource, error) {
+	return cputime.NewProcfs(c.Host.Procfs, domains)
+}
+
+// domainZones lists the parts of the machine that zones of their own measure.
+func domainZones(zones []energy.Zone) []cputime.Zone {
+	var parts []cputime.Zone
+	for _, z := range zones {
+		if z.Kind == energy.Package {
+			parts = append(parts, cputime.Zone{Package: z.Package, Die: z.Die})
+		}
+	}
+	return parts
+}
