@@ -42,6 +42,8 @@ func TestDelta(t *testing.T) {
 		{"a long gap, forward", 5 * J, 105 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J}},
 		{"a long gap, over a wrap", amdRange - 40*J, 60 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J}},
 		{"a gap just short of one more range", 0, 100 * J, amdRange, 64 * time.Second, 1000, Step{Moved, 100 * J}},
+		{"a gap in which exactly one more range fits", 0, 1000*J - amdRange%(1000*J), amdRange, 65 * time.Second, 1000, Step{Uncertain, 1000*J - amdRange%(1000*J)}},
+		{"and one in which it does not, by 1 µJ", 0, 1000*J - amdRange%(1000*J) + 1, amdRange, 65 * time.Second, 1000, Step{Moved, 1000*J - amdRange%(1000*J) + 1}},
 		{"a gap in which one more range does not fit", 0, 50_000 * J, amdRange, 110 * time.Second, 1000, Step{Moved, 50_000 * J}},
 		{"no time at all", 100 * J, 101 * J, intelRange, 0, 1000, Step{Moved, 1 * J}},
 		{"a clock that went back", 100 * J, 101 * J, intelRange, -time.Hour, 1000, Step{Moved, 1 * J}},

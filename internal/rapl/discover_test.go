@@ -193,6 +193,38 @@ func TestWhatDoesNotCount(t *testing.T) {
 	}
 }
 
+// The indices of a tree without names are hexadecimal too; what is inside its zones stays unknown.
+func TestWithoutNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, zone := range []string{"intel-rapl:9", "intel-rapl:1f", "intel-rapl:9/intel-rapl:9:0"} {
+		writeFile(t, filepath.Join(dir, zone, "energy_uj"), "1")
+	}
+	r := open(t, dir)
+	want := []string{`intel-rapl:9 package-9 package p9 d-1 in ""`, `intel-rapl:1f package-31 package p31 d-1 in ""`}
+	if got := describe(r.Zones()); !slices.Equal(got, want) {
+		t.Errorf("zones %q", got)
+	}
+	if left := r.LeftOut(); len(left) != 1 || left[0].Path != "intel-rapl:9:0" {
+		t.Errorf("left out %v", left)
+	}
+}
+
+// Of package-10, cut off, another package's name would remain. Where no line has an end, none is missing.
+func TestCutOffNames(t *testing.T) {
+	dir := t.TempDir()
+	for id, name := range map[string]string{"intel-rapl:0": "package-0\n", "intel-rapl:a": "package-1"} {
+		writeFile(t, filepath.Join(dir, id, "name"), name)
+		writeFile(t, filepath.Join(dir, id, "energy_uj"), "1\n")
+	}
+	if left := open(t, dir).LeftOut(); len(left) != 1 || left[0].Path != "intel-rapl:a" {
+		t.Errorf("left out %v", left)
+	}
+	writeFile(t, filepath.Join(dir, "intel-rapl:0/name"), "package-0")
+	if zones := open(t, dir).Zones(); len(zones) != 2 {
+		t.Errorf("zones %v", zones)
+	}
+}
+
 func FuzzZoneID(f *testing.F) {
 	for _, id := range []string{"intel-rapl:0", "intel-rapl:0:1", "intel-rapl:1f:a:b", "intel-rapl-mmio:0", "intel-rapl:", "intel-rapl:0:", "intel-rapl:-1", "../intel-rapl:0", "intel-rapl:0/.."} {
 		f.Add(id)

@@ -145,7 +145,7 @@ func (r *Reader) adopt(found discovery) {
 	sortZones(zones)
 	for _, z := range zones {
 		if z.Range == 0 && !slices.Contains(r.zones, z) {
-			r.log.Warn("RAPL zone does not tell its range: a wrap of it will count as a reset", "zone", z.Path, "dir", z.dir)
+			r.log.Warn("RAPL zone does not tell its range: a wrap of it will count as a reset", "zone", z.Path, "dir", r.dir)
 		}
 	}
 	r.zones = zones

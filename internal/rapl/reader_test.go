@@ -199,6 +199,10 @@ func TestRescan(t *testing.T) {
 		t.Errorf("%+v", zones)
 	}
 
+	must(t, os.Rename(limit, limit+".away"))
+	if changed, err := r.Rescan(); changed || err != nil || r.Zones()[0].Range == 0 {
+		t.Errorf("a known range is forgotten: %v, %v", changed, err)
+	}
 	must(t, os.RemoveAll(dram))
 	if changed, err := r.Rescan(); changed || err != nil {
 		t.Errorf("a zone that went stays: %v, %v", changed, err)
