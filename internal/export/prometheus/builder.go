@@ -18,19 +18,20 @@ type builder struct {
 	pairs    []dto.LabelPair
 	pointers []*dto.LabelPair
 	strings  []string
+	last     [maxLabels]*dto.LabelPair // of the series before: most of the next one's are the same
 }
 
 // newBuilder makes a builder for about n series.
 func newBuilder(n int) *builder {
-	const labels = 4 // of a series, about
+	const labels, shared = 4, 2 // of a series, about
 	return &builder{
 		series:   make([]dto.Metric, 0, n),
 		counters: make([]dto.Counter, 0, n),
 		gauges:   make([]dto.Gauge, 0, n),
 		numbers:  make([]float64, 0, n),
-		pairs:    make([]dto.LabelPair, 0, n*labels),
+		pairs:    make([]dto.LabelPair, 0, n*(labels-shared)),
 		pointers: make([]*dto.LabelPair, 0, n*labels),
-		strings:  make([]string, 0, n*labels),
+		strings:  make([]string, 0, n*(labels-shared)),
 	}
 }
 
@@ -77,10 +78,14 @@ func (b *builder) metric(id int, values []string) *dto.Metric {
 	}
 	first := len(b.pointers)
 	for i := range names {
-		pair := take(&b.pairs)
-		value := take(&b.strings)
-		*value = values[i]
-		pair.Name, pair.Value = &names[i], value
+		pair := b.last[i]
+		if pair == nil || *pair.Name != names[i] || *pair.Value != values[i] {
+			value := take(&b.strings)
+			*value = values[i]
+			pair = take(&b.pairs)
+			pair.Name, pair.Value = &names[i], value
+			b.last[i] = pair
+		}
 		b.pointers = append(b.pointers, pair)
 	}
 	m := take(&b.series)

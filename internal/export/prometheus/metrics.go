@@ -41,6 +41,9 @@ const (
 	metricCount
 )
 
+// maxLabels is how many labels a metric may have.
+const maxLabels = 8
+
 // table never changes.
 var table = [metricCount]metric{
 	buildInfo: {

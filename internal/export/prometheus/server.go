@@ -103,12 +103,14 @@ func (s *Server) Run(ctx context.Context) error {
 // handler serves all pages.
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+o.Path, promhttp.HandlerFor(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
+	metrics := promhttp.HandlerFor(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
+		DisableCompression:  true, // see compressor
 		MaxRequestsInFlight: maxInFlight,
 		ErrorHandling:       promhttp.ContinueOnError, // errors are about process_* only
 		ErrorLog:            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
-	}))
+	})
+	mux.Handle("GET "+o.Path, &compressor{next: metrics})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(o); err != nil {

@@ -61,6 +61,27 @@ func TestContentTypes(t *testing.T) {
 	}
 }
 
+func TestTakesGzip(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "gzip": true, "identity": false, "br, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000, br": false,
+		"x-gzip": false, "gzip;q=0.01": true, "gzip;q=1.0": true,
+	} {
+		if takesGzip([]string{accept}) != want {
+			t.Errorf("%q: not %v", accept, want)
+		}
+	}
+}
+
+// An error is sent as it is: net/http takes the header Content-Encoding off errors.
+func TestErrorIsNotCompressed(t *testing.T) {
+	h := &compressor{next: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "too many", http.StatusServiceUnavailable)
+	})}
+	if w := get(h, "/", "Accept-Encoding", "gzip"); w.Code != 503 || w.Body.String() != "too many\n" || w.Header().Get("Content-Encoding") != "" {
+		t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
+	}
+}
+
 func TestPages(t *testing.T) {
 	s := host(1)
 	now := s.Time.Add(time.Second)
