@@ -1,0 +1,113 @@
+//go:build lab
+
+package lab
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A daemon is a long-running program of the lab, ended with the test that started it.
+type daemon struct {
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{} // closed when it has ended
+}
+
+// start runs a program with its output in <logs>/<name>.log. It dies with the lab even when
+// the lab is killed.
+func start(t *testing.T, name, program string, args ...string) *daemon {
+	t.Helper()
+	log, err := os.Create(filepath.Join(built.logs, name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	d := &daemon{cmd: exec.Command(program, args...), log: log.Name(), done: make(chan struct{})}
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	go func() {
+		defer close(d.done)
+		_ = d.cmd.Wait() // the state is looked at in stop
+	}()
+	t.Cleanup(func() { d.stop(t) })
+	return d
+}
+
+// stop ends the program with SIGTERM and gives its exit code; harmless when it has ended.
+// A program that has to be killed is an error of the test.
+func (d *daemon) stop(t *testing.T) int {
+	t.Helper()
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+	case <-time.After(15 * time.Second):
+		t.Errorf("%s does not end within 15 s of SIGTERM; killed (log: %s)", d.cmd.Path, d.log)
+		_ = d.cmd.Process.Kill()
+		<-d.done
+	}
+	return d.cmd.ProcessState.ExitCode()
+}
+
+// ended tells whether the program has ended by itself.
+func (d *daemon) ended() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// await polls until ok gives true, and fails the test after the deadline.
+func await(t *testing.T, what string, deadline time.Duration, ok func() bool) {
+	t.Helper()
+	if !poll(t.Context(), deadline, ok) {
+		t.Fatalf("%s: not within %s", what, deadline)
+	}
+}
+
+// poll asks 20 times a second until ok gives true, the deadline has passed or ctx ends.
+func poll(ctx context.Context, deadline time.Duration, ok func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C:
+		}
+	}
+	return true
+}
+
+// command runs a short program, bounded in time, and gives its exit code and both outputs.
+func command(t *testing.T, program string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	return commandWithInput(t, "", program, args...)
+}
+
+func commandWithInput(t *testing.T, input, program string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	// Not the test's own context: clean-up runs commands after that has ended.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var out, errs strings.Builder
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", program, err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
