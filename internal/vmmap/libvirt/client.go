@@ -8,20 +8,22 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
 const (
-	patience = 5 * time.Second // how long List waits for the daemon; 500 domains take it a fraction of a second
+	patience = 5 * time.Second       // how long List waits for the daemon; 500 domains take it a fraction of a second
+	glance   = 50 * time.Millisecond // how long, while an earlier List still waits for an answer
 
 	firstRetry = time.Second // between attempts to connect, doubled up to
 	lastRetry  = 30 * time.Second
 )
 
 var (
-	errHangs  = fmt.Errorf("libvirtd did not answer within %v", patience)
+	errHangs  = fmt.Errorf("libvirtd has not answered for %v", patience)
 	errClosed = errors.New("the connection to libvirt was closed by us")
 )
 
@@ -31,6 +33,7 @@ type Client struct {
 	log      *slog.Logger
 	requests chan chan answer
 	changed  chan struct{}
+	hangs    atomic.Bool // a List was given up, and the owner has not come back since
 	stop     chan struct{}
 	stopped  chan struct{}
 }
@@ -44,7 +47,7 @@ type answer struct {
 // libvirt.so.0 cannot be loaded.
 func Open(uri string, log *slog.Logger) (*Client, error) {
 	if err := startEventLoop(); err != nil {
-		return nil, fmt.Errorf("libvirt's client library cannot be used (package libvirt0 or libvirt-libs): %w", err)
+		return nil, fmt.Errorf("libvirt's client library cannot be used (package libvirt0 or libvirt-libs): %w", plain(err))
 	}
 	c := &Client{
 		uri:      uri,
@@ -72,24 +75,31 @@ func (c *Client) announce() {
 // List gives all domains. It waits for the daemon until ctx ends, at most a few seconds; a listing that comes too late
 // is announced on Changed.
 func (c *Client) List(ctx context.Context) ([]vmmap.Domain, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errHangs)
+	wait := patience
+	if c.hangs.Load() {
+		wait = glance
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errHangs)
 	defer cancel()
 	reply := make(chan answer, 1) // so that the owner never waits for us
 	select {
 	case c.requests <- reply:
+		select {
+		case got := <-reply:
+			return got.domains, got.err
+		case <-c.stopped:
+			return nil, errClosed
+		case <-ctx.Done():
+		}
 	case <-c.stopped:
 		return nil, errClosed
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
-	select {
-	case got := <-reply:
-		return got.domains, got.err
-	case <-c.stopped:
-		return nil, errClosed
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := context.Cause(ctx); !errors.Is(err, errHangs) {
+		return nil, err // our caller's end
 	}
+	c.hangs.Store(true)
+	return nil, errHangs
 }
 
 // Close ends the connection. Where the daemon hangs, the owner is left waiting for it: nothing can
@@ -137,6 +147,9 @@ func (c *Client) own() {
 	<-retry.C
 	connect() // before the first listing is asked for
 	for {
+		if c.hangs.Swap(false) {
+			c.announce() // whoever asked has left; the daemon answers again
+		}
 		select {
 		case <-c.stop:
 			return
@@ -149,13 +162,10 @@ func (c *Client) own() {
 				reply <- answer{err: err}
 				continue
 			}
-			asked := time.Now()
 			domains, listErr := conn.list(c.stop)
 			reply <- answer{domains, listErr}
 			if listErr != nil && !conn.alive() {
 				lose(listErr)
-			} else if time.Since(asked) > patience {
-				c.announce() // whoever asked has left; the daemon answers again
 			}
 		}
 	}

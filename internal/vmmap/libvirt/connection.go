@@ -27,7 +27,7 @@ type connection struct {
 func dial(uri string, announce func()) (*connection, error) {
 	conn, err := libvirt.NewConnectReadOnly(uri)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", uri, err)
+		return nil, fmt.Errorf("connect to %s: %w", uri, plain(err))
 	}
 	c := &connection{conn: conn, callback: -1, closed: make(chan struct{}, 1)}
 	// What a driver cannot do it says so; then a full listing every minute must do.
@@ -49,12 +49,21 @@ func dial(uri string, announce func()) (*connection, error) {
 	}
 	if err != nil && !unsupported(err) {
 		c.close()
-		return nil, fmt.Errorf("prepare the connection to %s: %w", uri, err)
+		return nil, fmt.Errorf("prepare the connection to %s: %w", uri, plain(err))
 	}
 	return c, nil
 }
 
 func unsupported(err error) bool { return errors.Is(err, libvirt.ERR_NO_SUPPORT) }
+
+// plain leaves libvirt's own words of an error, without its numbers.
+func plain(err error) error {
+	var e libvirt.Error
+	if errors.As(err, &e) && e.Message != "" {
+		return errors.New(e.Message)
+	}
+	return err
+}
 
 // lost delivers when the connection was closed by the other side, or found dead.
 func (c *connection) lost() <-chan struct{} {
@@ -86,7 +95,7 @@ func (c *connection) close() {
 func (c *connection) list(stop <-chan struct{}) ([]vmmap.Domain, error) {
 	all, err := c.conn.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_ACTIVE | libvirt.CONNECT_LIST_DOMAINS_INACTIVE)
 	if err != nil {
-		return nil, fmt.Errorf("list domains: %w", err)
+		return nil, fmt.Errorf("list domains: %w", plain(err))
 	}
 	defer func() {
 		for i := range all {
