@@ -42,7 +42,9 @@ func parseCmdline(cmdline []byte) identity {
 	if end < 0 {
 		return identity{}
 	}
-	return parseArgv(strings.Split(string(cmdline[:end]), "\x00"))
+	id := parseArgv(strings.Split(string(cmdline[:end]), "\x00"))
+	id.id, id.name = strings.Clone(id.id), strings.Clone(id.name) // lest they keep all of it in memory
+	return id
 }
 
 // parseArgv follows qemu's own rules: an option starts with one dash or two, its value is the next

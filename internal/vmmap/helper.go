@@ -53,10 +53,10 @@ func (m *merger) addHelpers() {
 	}
 	scopes[""] = nobody
 	claim := func(p *observed, vm int) {
-		if _, taken := owner[p.PID]; taken || p.kernel || p.qemu {
+		if _, taken := owner[p.PID]; taken || p.kernel || p.qemu && claimedUUID(p) != m.vms[vm].UUID {
 			return
 		}
-		owner[p.PID] = vm
+		owner[p.PID], m.used[p.PID] = vm, true
 		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.Process)
 	}
 	for _, p := range m.processes {

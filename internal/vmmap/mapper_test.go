@@ -166,6 +166,30 @@ func TestHelpers(t *testing.T) {
 	}
 }
 
+// A process that a VM's qemu forked has its command line; it is neither a VM nor a forger.
+func TestAForkOfAQemuIsItsHelper(t *testing.T) {
+	fork := qemu(21, 600, system, "a", uuidA)
+	fork.parent = 20
+	h := newFakeHost(t, qemu(20, 500, system, "a", uuidA), fork)
+	h.status(1, "a", uuidA, 20)
+	m := h.mapper(nil)
+	if a := look(t, m)[uuidA]; a.Process.PID != 20 || !slices.Equal(a.Helpers, []Process{{21, 600}}) || m.Conflicts() != 0 {
+		t.Errorf("got %+v, %d conflicts", a, m.Conflicts())
+	}
+}
+
+// Two machines in one cgroup: it cannot tell whose a process in it is.
+func TestASharedScopeTellsNothing(t *testing.T) {
+	a, b := qemu(20, 500, 0, "a", uuidA), qemu(30, 600, 0, "b", uuidB)
+	a.cgroup, b.cgroup = "/qemu.slice/100.scope", "/qemu.slice/100.scope"
+	h := newFakeHost(t, a, b, fakeProcess{pid: 40, start: 700, exe: "/usr/bin/swtpm", cgroup: a.cgroup})
+	for uuid, vm := range look(t, h.mapper(nil)) {
+		if len(vm.Helpers) != 0 {
+			t.Errorf("%s has %v", uuid, vm.Helpers)
+		}
+	}
+}
+
 // One bad input is one counted fault.
 func TestBadRuntimeFilesAreCountedAndSkipped(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, system, "good", uuidA), fakeProcess{pid: 40, exe: "/usr/sbin/sshd"})
@@ -438,5 +462,20 @@ func TestNewMap(t *testing.T) {
 	}
 	if _, ok := m.Find(0, 0); ok {
 		t.Error("a machine that is off has a process")
+	}
+}
+
+// What a look costs per process of this machine, in full and when nothing happened.
+func BenchmarkScan(b *testing.B) {
+	for name, full := range map[string]bool{"full": true, "quick": false} {
+		b.Run(name, func(b *testing.B) {
+			p := newProcesses("/proc")
+			for b.Loop() {
+				if _, err := p.scan(b.Context(), full); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(p.known)), "ns/process")
+		})
 	}
 }

@@ -45,6 +45,8 @@ func merge(e evidence) ([]VM, []conflict) {
 	m.addRuntime()
 	conflicts := m.addClaims()
 	m.addHelpers()
+	// A qemu that forked itself is two processes with one command line, and no quarrel.
+	conflicts = slices.DeleteFunc(conflicts, func(c conflict) bool { return m.used[c.PID] })
 	return m.vms, conflicts
 }
 
@@ -149,7 +151,7 @@ func (m *merger) addDomains() {
 func (m *merger) addRuntime() {
 	for uuid, r := range m.confirmed {
 		if _, listed := m.index[uuid]; !listed {
-			r.Domain.UUID = uuid
+			r.UUID = uuid
 			if r.State == Shutoff { // the document is behind: its process lives
 				r.State = Running
 			}
@@ -199,7 +201,7 @@ func (m *merger) add(vm VM, p *observed, number int) int {
 	at := len(m.vms)
 	m.vms = append(m.vms, vm)
 	m.index[vm.UUID] = at
-	if r, ok := m.confirmed[vm.UUID]; ok && number == 0 {
+	if r := m.confirmed[vm.UUID]; r.ID > 0 { // never older than the listing
 		number = r.ID
 	}
 	m.numbers[vm.UUID] = number

@@ -138,7 +138,7 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 	link, err := os.Readlink(filepath.Join(dir, "exe"))
 	switch {
 	case err == nil:
-		p.exe = path.Base(strings.TrimSuffix(link, " (deleted)"))
+		p.exe = strings.Clone(path.Base(strings.TrimSuffix(link, " (deleted)")))
 		p.qemu = isQemu(link)
 		p.proof = p.qemu
 	case errors.Is(err, fs.ErrPermission):

@@ -58,7 +58,7 @@ func parseUID(text []byte) (uint32, error) {
 			}
 		}
 	}
-	return noUID, errors.New("status without a line Uid:")
+	return noUID, errors.New("status has no line that begins with Uid")
 }
 
 // machineScope finds in /proc/PID/cgroup, cgroups(7), the cgroup that stands for one virtual machine, and gives
