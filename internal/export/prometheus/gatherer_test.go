@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -190,33 +188,6 @@ func TestOneSnapshotIsFormattedOnce(t *testing.T) {
 	if a, b := g.ofSnapshot(), g.ofSnapshot(); &a[0] != &b[0] {
 		t.Error("formatted twice")
 	}
-}
-
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"web-01":                 "web-01",
-		"Zürich 東京":              "Zürich 東京",
-		"a\xffb":                 `a\xffb`,
-		"\x1b[31mred":            `\x1b[31mred`,
-		"a\nb\x00":               `a\x0ab\x00`,
-		"\u202egnp.exe":          `\xe2\x80\xaegnp.exe`, // turns the direction of writing around
-		strings.Repeat("x", 300): strings.Repeat("x", 253) + "…",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func FuzzClean(f *testing.F) {
-	f.Add("a\xff\x1b")
-	f.Add(strings.Repeat("ü", 200))
-	f.Fuzz(func(t *testing.T, s string) {
-		got := clean(s)
-		if len(got) > maxLabel || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("%q gives %q", s, got)
-		}
-	})
 }
 
 // docs/metrics.md holds the table as it is. "make docs" writes it.

@@ -2,13 +2,16 @@ package prometheus
 
 import (
 	"cmp"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/meter"
 )
 
@@ -38,6 +41,22 @@ func familiesOf(s *meter.Snapshot) []*dto.MetricFamily {
 	addVMs(b, s, kinds)
 	addProcesses(b, s)
 	return b.families()
+}
+
+// maxLabel bounds a label value, in bytes: names come from outside, and every scrape carries them.
+const maxLabel = 256
+
+// clean makes a label value of a name from outside.
+func clean(name string) string { return export.Printable(name, maxLabel) }
+
+// WriteText writes a Snapshot in the text format of Prometheus.
+func WriteText(w io.Writer, s *meter.Snapshot) error {
+	for _, family := range familiesOf(s) {
+		if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // kindsOf gives the kinds of zone that consumers are charged for: those that the sensor has, without a

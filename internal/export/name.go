@@ -1,0 +1,51 @@
+// Package export holds what the ways out have in common; each of them is a package below.
+package export
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Printable makes text that people and their terminals may see of a name from outside: valid UTF-8,
+// printable, and at most limit bytes (at least 8). What is neither is shown as \xNN, so that it
+// stays legible; what is too long ends in "…". Most names come back as they are, without an allocation.
+func Printable(name string, limit int) string {
+	if len(name) <= limit && isPrintable(name) {
+		return name
+	}
+	const hex, ellipsis = "0123456789abcdef", "…"
+	var b strings.Builder
+	for i := 0; i < len(name); {
+		r, size := utf8.DecodeRuneInString(name[i:])
+		escape := (r == utf8.RuneError && size == 1) || !unicode.IsPrint(r)
+		need := size
+		if escape {
+			need *= len(`\x00`)
+		}
+		if left := limit - b.Len(); need > left || (need > left-len(ellipsis) && i+size < len(name)) {
+			b.WriteString(ellipsis)
+			break
+		}
+		for _, c := range []byte(name[i : i+size]) {
+			if escape {
+				b.WriteString(`\x`)
+				b.WriteByte(hex[c>>4])
+				b.WriteByte(hex[c&15])
+			} else {
+				b.WriteByte(c)
+			}
+		}
+		i += size
+	}
+	return b.String()
+}
+
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' { // look closer
+			return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+		}
+	}
+	return true
+}

@@ -1,0 +1,128 @@
+package terminal
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/export"
+)
+
+// Longest names in a table, in bytes.
+const (
+	maxName = 32
+	maxExe  = 64
+)
+
+// writeHost writes the host's line, and what must not be overlooked.
+func writeHost(b *bytes.Buffer, v View) {
+	fmt.Fprintf(b, "Host:  %s  from %s", watts(v.HostPower), v.Host.Source)
+	for i := range v.Zones {
+		if z := &v.Zones[i]; z.Kind == energy.Psys && !z.Attributed {
+			fmt.Fprintf(b, "  (psys %s)", watts(v.ZonePower[i]))
+		}
+	}
+	if v.Simulated {
+		b.WriteString("  SIMULATED: an estimate, not a measurement")
+	}
+	b.WriteByte('\n')
+	for i := range v.Zones {
+		if z := &v.Zones[i]; z.Failed {
+			fmt.Fprintf(b, "Zone %s (%s) could not be read.\n", export.Printable(z.Path, maxName), export.Printable(z.Name, maxName))
+		}
+	}
+}
+
+// writeSockets writes a line for each CPU package, with its parts.
+func writeSockets(b *bytes.Buffer, v View) {
+	var sockets []int
+	var has [energy.Kinds]bool
+	power := map[int]*[energy.Kinds]energy.Watts{}
+	for i := range v.Zones {
+		z := &v.Zones[i]
+		if z.Package < 0 || int(z.Kind) >= len(has) {
+			continue
+		}
+		if power[z.Package] == nil {
+			power[z.Package] = new([energy.Kinds]energy.Watts)
+			sockets = append(sockets, z.Package)
+		}
+		power[z.Package][z.Kind] += v.ZonePower[i] // the dies of a socket are summed
+		has[z.Kind] = true
+	}
+	if len(sockets) == 0 {
+		return
+	}
+	headings := []string{"", ">package"}
+	kinds := []energy.Kind{energy.Package}
+	for _, k := range []energy.Kind{energy.Core, energy.Uncore, energy.DRAM} {
+		if has[k] {
+			headings = append(headings, ">"+k.String())
+			kinds = append(kinds, k)
+		}
+	}
+	t := newTable(headings...)
+	slices.Sort(sockets)
+	for _, socket := range sockets {
+		row := []string{"Socket" + strconv.Itoa(socket)}
+		for _, k := range kinds {
+			row = append(row, watts(power[socket][k]))
+		}
+		t.add(row...)
+	}
+	t.write(b)
+}
+
+// writeVMs writes the table of virtual machines of a round.
+func writeVMs(b *bytes.Buffer, v View) {
+	t := newTable("VM", "UUID", "State", ">Power", ">Energy", ">Of host")
+	for _, vm := range v.VMs {
+		short, _, _ := strings.Cut(vm.UUID, "-")
+		t.add(export.Printable(vm.Name, maxName), export.Printable(short, maxName), export.Printable(vm.State, maxName),
+			watts(vm.Power), amount(vm.Energy), percent(vm.Share))
+	}
+	t.write(b)
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+
+// writeConsumers writes the n consumers with the highest power whose name or executable matches.
+func writeConsumers(b *bytes.Buffer, v View, n int, match *regexp.Regexp) {
+	t := newTable(">Power", ">PID", "Exe")
+	for _, c := range v.Consumers {
+		if len(t.rows) > n {
+			break
+		}
+		if match != nil && !match.MatchString(c.Comm) && !match.MatchString(c.Exe) {
+			continue
+		}
+		name := export.Printable(c.Exe, maxExe)
+		switch {
+		case c.VM:
+			name = "VM " + export.Printable(c.Comm, maxName)
+		case name == "":
+			name = "[" + export.Printable(c.Comm, maxName) + "]"
+		}
+		t.add(watts(c.Power), strconv.Itoa(int(c.PID)), name)
+	}
+	fmt.Fprintf(b, "Top %d consumers:\n", n)
+	t.write(b)
+}
+
+// writeUnattributed writes what nobody is charged for, and why.
+func writeUnattributed(b *bytes.Buffer, v View) {
+	if len(v.Unattributed) == 0 {
+		return
+	}
+	var sum energy.Watts
+	var reasons []string
+	for _, u := range v.Unattributed {
+		sum += u.Power
+		reasons = append(reasons, u.Reason+" "+watts(u.Power))
+	}
+	fmt.Fprintf(b, "Unattributed:  %s  (%s)\n", watts(sum), strings.Join(reasons, ", "))
+}
