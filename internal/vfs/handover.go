@@ -1,11 +1,9 @@
 package vfs
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -36,23 +34,17 @@ func (s *Server) Handover() Handover {
 	if err != nil {
 		panic(err) // an int, a string and bytes can always be written
 	}
-	return Handover{Device: s.device, State: state}
+	return Handover{Device: s.device.file, State: state}
 }
 
 // ErrIncompatible says that a mount handed over cannot be taken over by this build, or at this path.
 var ErrIncompatible = errors.New("tree: mount handed over does not fit")
 
-// Resume serves a mount that an earlier process made. It takes the Device over, and closes it on an error: ErrUnmounted
-// if the mount is no more, ErrIncompatible if another build made it or it is mounted elsewhere. The caller then makes a new one.
+// Resume serves a mount that an earlier process made. It closes h.Device, whose place a duplicate takes. The error is
+// ErrUnmounted if the mount is no more, ErrIncompatible if another build made it or it is mounted elsewhere; the caller then makes
+// a new one.
 func Resume(t *Tree, h Handover, o Options) (*Server, error) {
-	s, err := resume(t, h, o)
-	if err != nil {
-		return nil, errors.Join(err, h.Device.Close())
-	}
-	return s, nil
-}
-
-func resume(t *Tree, h Handover, o Options) (*Server, error) {
+	defer h.Device.Close()
 	var state handoverState
 	if err := json.Unmarshal(h.State, &state); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
@@ -70,32 +62,29 @@ func resume(t *Tree, h Handover, o Options) (*Server, error) {
 		return nil, fmt.Errorf("%w: %s is not mounted any more", ErrIncompatible, path)
 	}
 
-	device, err := pollable(h.Device)
+	d, err := adopt(h.Device)
 	if err != nil {
 		return nil, err
 	}
-	s := newServer(t, o, device, path)
+	s := newServer(t, o, d, path)
 	s.init, s.resumed = state.Init, true
 	// The kernel got its answer from the first process; this is for our own side of the protocol.
 	if n, status := s.handler.HandleRequest([][]byte{state.Init}, [][]byte{make([]byte, replyMax)}); n == 0 || !status.Ok() {
-		device.Close()
-		return nil, fmt.Errorf("%w: its INIT request is not understood: %v", ErrIncompatible, status)
+		return nil, errors.Join(fmt.Errorf("%w: its INIT request is not understood: %v", ErrIncompatible, status), d.close())
 	}
-	switch err := resend(device); {
+	switch err := d.resend(); {
 	case err == nil:
 	case errors.Is(err, unix.EINVAL):
 		o.Log.Warn("this kernel cannot send requests again (Linux 6.9 can): reads that were under way when the earlier process died wait until their callers are killed")
 	default:
-		device.Close()
-		return nil, ended(err)
+		return nil, errors.Join(err, d.close())
 	}
 	t.resumes.Add(1)
 	return s, nil
 }
 
-// pollable makes the runtime wait for the descriptor instead of a thread, and fails with ErrUnmounted if the
-// connection behind it has ended.
-func pollable(f *os.File) (*os.File, error) {
+// adopt makes a device of a duplicate of a descriptor; ErrUnmounted if the connection behind it has ended.
+func adopt(f *os.File) (*device, error) {
 	fd := -1
 	err := withDescriptor(f, func(own int) (err error) {
 		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
@@ -104,24 +93,12 @@ func pollable(f *os.File) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tree: descriptor handed over: %w", err)
 	}
-	poll := []unix.PollFd{{Fd: int32(fd)}}
-	if _, err := unix.Poll(poll, 0); err == nil && poll[0].Revents&unix.POLLERR != 0 {
-		unix.Close(fd)
-		return nil, ErrUnmounted
+	d, err := newDevice(fd)
+	if err != nil {
+		return nil, err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("tree: descriptor handed over: %w", err)
+	if !d.alive() {
+		return nil, errors.Join(ErrUnmounted, d.close())
 	}
-	return os.NewFile(uintptr(fd), fuseDevice), nil
-}
-
-// resend asks the kernel for the requests that were taken and never answered.
-func resend(device io.Writer) error {
-	const fuseNotifyResend = 7 // linux/fuse.h, FUSE 7.40
-	var header [headerLen]byte
-	binary.NativeEndian.PutUint32(header[0:], headerLen)
-	binary.NativeEndian.PutUint32(header[4:], fuseNotifyResend) // unique stays 0: a notification
-	_, err := device.Write(header[:])
-	return err
+	return d, nil
 }

@@ -20,14 +20,13 @@ type Options struct {
 }
 
 const (
-	fuseDevice   = "/dev/fuse"
 	answerWithin = 2 * time.Second // a mount that does not answer statfs(2) by then is served by nobody
 	maxStacked   = 1000            // mounts on top of each other that clear takes away
 )
 
 // mountDevice puts a new FUSE mount at the path, with what is left there by an earlier process taken away
 // first, and gives the descriptor to serve it by. It needs CAP_SYS_ADMIN.
-func mountDevice(o Options) (*os.File, string, error) {
+func mountDevice(o Options) (*device, string, error) {
 	path, err := resolve(o.Path)
 	if err != nil {
 		return nil, "", err
@@ -38,21 +37,16 @@ func mountDevice(o Options) (*os.File, string, error) {
 	if err := makeMountPoint(path); err != nil {
 		return nil, "", err
 	}
-	fd, err := unix.Open(fuseDevice, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return nil, "", fmt.Errorf("tree: open %s: %w: load the module with `modprobe fuse`", fuseDevice, err)
-	case err != nil:
-		return nil, "", fmt.Errorf("tree: open %s: %w: needs root, and the device allowed by the container or unit", fuseDevice, err)
+	d, err := openDevice()
+	if err != nil {
+		return nil, "", err
 	}
-	device := os.NewFile(uintptr(fd), fuseDevice)
-	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fd)
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", d.fd)
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount(mountSource, path, mountType, flags, data); err != nil {
-		device.Close()
-		return nil, "", fmt.Errorf("tree: mount %s: %w: needs CAP_SYS_ADMIN", path, err)
+		return nil, "", errors.Join(fmt.Errorf("tree: mount %s: %w: needs CAP_SYS_ADMIN", path, err), d.close())
 	}
-	return device, path, nil
+	return d, path, nil
 }
 
 // resolve makes the path absolute and free of symlinks, as mountinfo shows it. The last element is not looked at:
@@ -67,9 +61,9 @@ func resolve(path string) (string, error) {
 	}
 	parent, rest := filepath.Dir(abs), filepath.Base(abs)
 	for {
-		real, err := filepath.EvalSymlinks(parent)
+		dir, err := filepath.EvalSymlinks(parent)
 		if err == nil {
-			return filepath.Join(real, rest), nil
+			return filepath.Join(dir, rest), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) || parent == "/" {
 			return "", fmt.Errorf("tree: mount point %s: %w", path, err)

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sync/errgroup"
@@ -29,7 +27,7 @@ type Server struct {
 	path    string
 	procfs  string
 	log     *slog.Logger
-	device  *os.File
+	device  *device
 	init    []byte // the kernel's INIT request, which it sends once in the life of a mount
 	handler *fuse.ProtocolServer
 	resumed bool
@@ -62,13 +60,13 @@ func Mount(t *Tree, o Options) (*Server, error) {
 	}
 	s := newServer(t, o, device, path)
 	if err := s.handshake(); err != nil {
-		err = errors.Join(err, detach(path), device.Close())
+		err = errors.Join(err, detach(path), device.close())
 		return nil, err
 	}
 	return s, nil
 }
 
-func newServer(t *Tree, o Options, device *os.File, path string) *Server {
+func newServer(t *Tree, o Options, device *device, path string) *Server {
 	s := &Server{tree: t, path: path, procfs: o.Procfs, log: o.Log, device: device}
 	s.handler = fuse.NewProtocolServer(newFilesystem(t), &fuse.MountOptions{
 		Name:               mountSource,
@@ -96,13 +94,10 @@ func (s *Server) recovered(reason any) fuse.Status {
 
 // handshake answers INIT and keeps it.
 func (s *Server) handshake() error {
-	if err := s.device.SetReadDeadline(time.Now().Add(answerWithin)); err != nil {
-		return fmt.Errorf("tree: %s: %w", fuseDevice, err)
-	}
 	in, out := make([]byte, requestMax), make([]byte, replyMax)
-	n, err := s.device.Read(in)
+	n, err := s.device.read(in, answerWithin)
 	if err != nil {
-		return fmt.Errorf("tree: waiting for the kernel's first request: %w", err)
+		return fmt.Errorf("%w: waiting for the kernel's first request", err)
 	}
 	in = in[:n]
 	if n < 40 || opcode(in) != opInit {
@@ -113,69 +108,49 @@ func (s *Server) handshake() error {
 	if !status.Ok() || n == 0 {
 		return fmt.Errorf("tree: the kernel's FUSE protocol is not understood: %v", status)
 	}
-	if _, err := s.device.Write(out[:n]); err != nil {
-		return fmt.Errorf("tree: answering the kernel's first request: %w", err)
-	}
-	return nil
+	return s.device.write(out[:n])
 }
 
 // Serve answers requests until ctx is done: then those taken are answered, no more are taken, and it returns nil.
 // The mount stays, with the requests that come in waiting for a successor (see Handover), until Unmount or
 // Close. It returns ErrUnmounted or ErrAborted if the mount came to its end. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
-	if err := s.device.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("tree: %s: %w", fuseDevice, err)
-	}
 	// One reader less than processors: a flood of requests leaves one to the meter's tick.
 	readers := min(max(runtime.GOMAXPROCS(0)-1, 1), 4)
 	group, ctx := errgroup.WithContext(ctx)
-	wake := context.AfterFunc(ctx, func() {
-		// The error, of a closed descriptor, is what the readers get too.
-		_ = s.device.SetReadDeadline(time.Unix(1, 0))
-	})
-	defer wake()
 	for range readers {
 		group.Go(s.answer)
 	}
+	group.Go(func() error {
+		<-ctx.Done() // also when a reader failed, so that the others end too
+		return s.device.stop()
+	})
 	return group.Wait()
 }
 
-// answer reads requests and writes replies, one by one, until the descriptor's read deadline.
+// answer reads requests and writes replies, one by one, until the device is stopped.
 func (s *Server) answer() error {
 	in, out := make([]byte, requestMax), make([]byte, replyMax)
 	request, reply := make([][]byte, 1), [][]byte{out}
 	for {
-		n, err := s.device.Read(in)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		n, err := s.device.read(in, 0)
+		if errors.Is(err, errStopped) {
 			return nil
-		case errors.Is(err, unix.ENOENT):
-			continue // the caller was killed before its request was taken
-		case err != nil:
-			return ended(err)
+		}
+		if err != nil {
+			return err
 		}
 		request[0] = in[:n]
 		n, err = s.handle(request, reply)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			continue
-		}
-		if _, err := s.device.Write(out[:n]); err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: the caller did not wait
-			return ended(err)
+		if n > 0 {
+			if err := s.device.write(out[:n]); err != nil {
+				return err
+			}
 		}
 	}
-}
-
-func ended(err error) error {
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		return ErrUnmounted
-	case errors.Is(err, unix.ECONNABORTED):
-		return ErrAborted
-	}
-	return fmt.Errorf("tree: %s: %w", fuseDevice, err)
 }
 
 // goFuseProbe is a name in the root that go-fuse's handler would answer for with a file of its own.
@@ -224,7 +199,7 @@ func (s *Server) Panics() uint64 { return s.panics.Load() }
 // that nobody could take over is unmounted.
 func (s *Server) Leave() error {
 	if s.store != nil {
-		return s.device.Close()
+		return s.device.close()
 	}
 	return s.Unmount()
 }
@@ -235,9 +210,9 @@ func (s *Server) Unmount() error {
 	if mounted(s.procfs, s.path) {
 		err = unmountOne(s.path)
 	}
-	return errors.Join(err, s.store.Remove(), s.device.Close())
+	return errors.Join(err, s.store.Remove(), s.device.close())
 }
 
 // Close gives the descriptor up and leaves the mount to whoever else holds it. If nobody does, the mount is stale from
 // now on.
-func (s *Server) Close() error { return s.device.Close() }
+func (s *Server) Close() error { return s.device.close() }
