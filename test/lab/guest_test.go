@@ -120,20 +120,17 @@ func (g guest) load(t *testing.T, percent int) {
 	}
 }
 
-// read has the guest carry a plan out.
-func (g guest) read(t *testing.T, p reads.Plan) reads.Report {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), p.For+time.Minute)
+// carryOut has the guest's probe carry a plan of reads out.
+func (g guest) carryOut(ctx context.Context, p reads.Plan) (reads.Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.For+time.Minute)
 	defer cancel()
 	var report reads.Report
 	query := url.Values{
 		"path": {p.Path}, "mode": {string(p.Mode)}, "rate": {strconv.Itoa(p.Rate)},
 		"for": {p.For.String()}, "range": {strconv.FormatUint(p.Range, 10)},
 	}
-	if err := g.ask(ctx, "read", query, &report); err != nil {
-		t.Fatal(err)
-	}
-	return report
+	err := g.ask(ctx, "read", query, &report)
+	return report, err
 }
 
 // cpuClock gives the CPU time of a process and its ended and living threads, from the kernel's

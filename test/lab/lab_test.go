@@ -54,7 +54,7 @@ func prepare() error {
 		return err
 	}
 	built.top = filepath.Dir(filepath.Dir(wd))
-	for _, binary := range []string{} {
+	for _, binary := range []string{host(), guestBinary()} {
 		if _, err := os.Stat(binary); err != nil {
 			return fmt.Errorf("the product is not built, run make build: %w", err)
 		}

@@ -1,0 +1,55 @@
+//go:build lab
+
+package lab
+
+import (
+	"testing"
+	"time"
+)
+
+// A ground is what the tests of TestGuests stand on: everything is up, the guests have booted, and a
+// watcher has held every scrape of the host to the invariants since the first.
+type ground struct {
+	rapl   *rapl
+	meter  *meter
+	watch  *watcher
+	guests []guest // with different loads and transports
+}
+
+// layGround starts all parts in the order in which an operator's host does: libvirtd, the meter,
+// the guests. The simulated RAPL stands still until the meter has made its first tick.
+func layGround(t *testing.T) *ground {
+	t.Helper()
+	useLibvirtd(t)
+	g := &ground{rapl: startRAPL(t)}
+	g.meter = startMeter(t, g.rapl)
+	g.watch = watch(t, g.meter.metricsURL(), 200*time.Millisecond)
+	await(t, "the first scrape", 10*time.Second, func() bool { return g.watch.now() != nil })
+	for _, zone := range g.watch.now().find("scaph_zone_energy_joules_total") {
+		if zone.value != 0 {
+			t.Errorf("%s is %v at the state's first tick", zone.key(), zone.value)
+		}
+	}
+	g.rapl.resume(t)
+
+	g.guests = []guest{
+		newGuest(t, "virtiofs", "virtiofs", "none", g.meter.tree),
+		newGuest(t, "9p", "9p", "", g.meter.tree),
+	}
+	for _, vm := range g.guests {
+		vm.define(t)
+	}
+	for _, vm := range g.guests {
+		// The directory of a VM must be there before it starts: libvirt refuses to share what is not.
+		awaitPath(t, vm.source, true)
+		vm.start(t)
+	}
+	for i, vm := range g.guests {
+		vm.awaitBoot(t)
+		if by := vm.cat(t, "/run/mounted-by"); by != "scaph-guest\n" {
+			t.Errorf("%s: the share was mounted by %q, not by scaph-guest:\n%s", vm.name, by, vm.cat(t, "/run/mount.log"))
+		}
+		vm.load(t, []int{90, 30}[i])
+	}
+	return g
+}

@@ -1,0 +1,56 @@
+//go:build lab
+
+package lab
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// listing is the time within which a change in libvirt is known: its events are listened to.
+const listing = 2 * time.Second
+
+// TestGuests is a day at an operator's, in two minutes: two guests with different loads under a
+// host that is scraped five times a second from its first tick to its last. What happens at
+// the same time there happens at the same time here.
+func TestGuests(t *testing.T) {
+	g := layGround(t)
+	t.Run("Busy", func(t *testing.T) {
+		for _, vm := range g.guests {
+			t.Run("Reads/"+vm.share, func(t *testing.T) { t.Parallel(); testReads(t, g, vm) })
+			t.Run("Cat/"+vm.share, func(t *testing.T) { t.Parallel(); testCat(t, g, vm) })
+			t.Run("Agent/"+vm.share, func(t *testing.T) { t.Parallel(); testAgent(t, g, vm) })
+		}
+		t.Run("ComeAndGo", func(t *testing.T) { t.Parallel(); testComeAndGo(t, g) })
+		t.Run("NodeExporter", func(t *testing.T) { t.Parallel(); testNodeExporter(t, g) })
+		t.Run("Procfs", func(t *testing.T) { t.Parallel(); testProcfs(t, g) })
+		t.Run("Prometheus", func(t *testing.T) { t.Parallel(); testPrometheus(t, g) })
+		t.Run("Promtool", func(t *testing.T) { t.Parallel(); testPromtool(t, g) })
+		t.Run("Vms", func(t *testing.T) { t.Parallel(); testVms(t, g) })
+	})
+	t.Run("Ratio", func(t *testing.T) { testRatio(t, g) })
+	t.Run("Conservation", func(t *testing.T) { testConservation(t, g) })
+	t.Run("EveryScrape", func(t *testing.T) { g.watch.stop(); g.watch.judge(t) })
+	t.Run("Stop", func(t *testing.T) {
+		if g.meter.ended() {
+			t.Error("scaph-host ended by itself")
+		}
+		if code := g.meter.stop(t); code != 0 {
+			t.Errorf("scaph-host exits with %d at SIGTERM", code)
+		}
+	})
+}
+
+// awaitPath waits for a path to be there, or not to be there any more.
+func awaitPath(t *testing.T, path string, there bool) {
+	t.Helper()
+	what := path + " appears"
+	if !there {
+		what = path + " vanishes"
+	}
+	await(t, what, listing, func() bool {
+		_, err := os.Stat(path)
+		return (err == nil) == there
+	})
+}

@@ -1,0 +1,91 @@
+//go:build lab
+
+package lab
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scaph/scaph/test/lab/reads"
+)
+
+// honest is a scrape whose identity holds: 5 J + 2 J of zones; core is a part of package.
+const honest = `# TYPE scaph_zone_energy_joules_total counter
+scaph_zone_energy_joules_total{zone="package",path="intel-rapl:0"} 5.000001
+scaph_zone_energy_joules_total{zone="core",path="intel-rapl:0:0"} 4
+scaph_zone_energy_joules_total{zone="dram",path="intel-rapl:0:1"} 2
+# TYPE scaph_vm_energy_joules_total counter
+scaph_vm_energy_joules_total{uuid="u",zone="package",part="active"} 3.000001
+scaph_vm_energy_joules_total{uuid="u",zone="core",part="active"} 3
+scaph_vm_energy_joules_total{uuid="u",zone="dram",part="idle"} 1
+# TYPE scaph_process_energy_joules_total counter
+scaph_process_energy_joules_total{pid=""} 1.5
+scaph_process_energy_joules_total{pid="7"} 0.5
+# TYPE scaph_unattributed_energy_joules_total counter
+scaph_unattributed_energy_joules_total{zone="package",reason="unseen"} 1
+# TYPE scaph_ledger_error_joules gauge
+scaph_ledger_error_joules 0
+`
+
+func parsed(t *testing.T, text string) *scrape {
+	t.Helper()
+	s := &scrape{text: text}
+	if err := s.parse(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestJudgeCanFail shows that the judge notices a single microjoule.
+func TestJudgeCanFail(t *testing.T) {
+	whole := parsed(t, honest)
+	if err := whole.identity(); err != nil {
+		t.Error(err)
+	}
+	broken := map[string]string{
+		"a microjoule too much": replaced(t, `pid=""} 1.5`, `pid=""} 1.500001`),
+		"a microjoule lost":     replaced(t, `zone="dram",path="intel-rapl:0:1"} 2`, `zone="dram",path="intel-rapl:0:1"} 2.000001`),
+		"an error of the books": replaced(t, "joules 0\n", "joules 0.000001\n"),
+	}
+	for what, text := range broken {
+		if parsed(t, text).identity() == nil {
+			t.Errorf("%s: not noticed", what)
+		}
+	}
+	if found := falls(whole, parsed(t, replaced(t, `pid="7"} 0.5`, `pid="7"} 0.499999`))); len(found) != 1 {
+		t.Errorf("a counter that fell: %v", found)
+	}
+	if found := falls(whole, parsed(t, replaced(t, `{pid=""} 1.5`, `{pid="8"} 1.5`))); len(found) != 1 {
+		t.Errorf("a series that must stay is gone: %v", found)
+	}
+	if found := falls(whole, parsed(t, replaced(t, `{pid="7"} 0.5`, `{pid="8"} 0.5`))); len(found) != 0 {
+		t.Errorf("a listed process may go: %v", found)
+	}
+}
+
+func TestJudgeFollowsACounter(t *testing.T) {
+	start := time.Now()
+	counter := vmCounter{}
+	for i, v := range []uint64{100, 250, 400, 700} {
+		counter = append(counter, reads.Value{Value: v, At: start.Add(time.Duration(i) * time.Second)})
+	}
+	if got := counter.place(start.Add(1500 * time.Millisecond)); got != 1 {
+		t.Errorf("place %d", got)
+	}
+	if got := counter.place(start.Add(-time.Second)); got != -1 {
+		t.Errorf("place before the first: %d", got)
+	}
+	if !follows(counter.index(), 250, []uint64{0, 150, 450}) || follows(counter.index(), 250, []uint64{0, 151}) {
+		t.Error("follows is wrong")
+	}
+}
+
+// replaced gives the honest scrape with one thing changed.
+func replaced(t *testing.T, old, new string) string {
+	t.Helper()
+	if strings.Count(honest, old) != 1 {
+		t.Fatalf("%q is not in the scrape just once", old)
+	}
+	return strings.Replace(honest, old, new, 1)
+}

@@ -1,0 +1,59 @@
+//go:build lab
+
+package lab
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// testComeAndGo defines, starts, destroys and undefines a machine while the meter runs. It has
+// neither disk nor kernel: its firmware looks for something to boot, which is load enough.
+func testComeAndGo(t *testing.T, g *ground) {
+	vm := newGuest(t, "passing", "none", "", g.meter.tree).domain
+	vm.boots = false
+	info := func() []sample { return g.watch.now().find("scaph_vm_info", "uuid", vm.uuid) }
+	energy := func() uint64 { return g.watch.now().basis("scaph_vm_energy_joules_total", "uuid", vm.uuid) }
+
+	vm.define(t)
+	awaitPath(t, filepath.Join(vm.source, "intel-rapl:0", "energy_uj"), true)
+	await(t, "a defined machine in the metrics", listing, func() bool { return len(info()) == 1 })
+	vm.start(t)
+	await(t, "energy of a machine that has started", listing, func() bool { return energy() > 0 })
+
+	mustVirsh(t, "destroy", vm.name)
+	await(t, "a machine that was destroyed draws no power", listing, func() bool {
+		power := g.watch.now().find("scaph_vm_power_watts", "uuid", vm.uuid)
+		return len(power) == 1 && power[0].value == 0
+	})
+	awaitPath(t, vm.source, true) // it is still defined, and could not start without
+
+	mustVirsh(t, "undefine", vm.name)
+	awaitPath(t, vm.source, false)
+	if code, stdout, stderr := command(t, host(), "vms", "--config", g.meter.config); code != 0 || strings.Contains(stdout, vm.name) {
+		t.Errorf("vms after the machine is gone (exit %d):\n%s%s", code, stdout, stderr)
+	}
+	// Its energy stays in the sum of the machine's; the watcher sees to that at every scrape.
+	if energy() == 0 {
+		t.Error("the energy of a machine that stopped a moment ago is gone")
+	}
+}
+
+// testVms reads the table of machines as an operator does.
+func testVms(t *testing.T, g *ground) {
+	code, stdout, stderr := command(t, host(), "vms", "--config", g.meter.config)
+	if code != 0 {
+		t.Fatalf("vms exits with %d\n%s%s", code, stdout, stderr)
+	}
+	t.Logf("scaph-host vms\n%s", stdout)
+	for _, vm := range g.guests {
+		found := false
+		for line := range strings.Lines(stdout) {
+			found = found || strings.Contains(line, vm.name) && strings.Contains(line, vm.uuid) && strings.Contains(line, "running")
+		}
+		if !found {
+			t.Errorf("no line has %s, %s and running", vm.name, vm.uuid)
+		}
+	}
+}
