@@ -3,10 +3,7 @@ package vmmap
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -375,63 +372,6 @@ func TestNoProcfsIsSaid(t *testing.T) {
 	}
 	if m.Current() == nil {
 		t.Error("no Map")
-	}
-}
-
-// standIn makes the test binary wait instead of testing.
-const standIn = "SCAPH_TEST_STAND_IN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(standIn) != "" {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// The real /proc, with a real process whose executable is named like a qemu.
-func TestRealProcess(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe := filepath.Join(t.TempDir(), "qemu-system-none")
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(exe, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	const uuid = "0d1e6d7a-8a3a-4b0e-9b8f-5f3c2a1b0c9d"
-	cmd := exec.Command(exe, "-name", "guest=vmmaptest-real,debug-threads=on", "-uuid", uuid, "-append", strings.Repeat("x", 100_000))
-	cmd.Env = append(os.Environ(), standIn+"=1")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	m := New(Config{Procfs: "/proc", Runtime: t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	vm := look(t, m)[uuid]
-	if vm.Name != "vmmaptest-real" || vm.Process.PID != int32(cmd.Process.Pid) || vm.Source != FromArgv {
-		t.Errorf("got %+v", vm)
-	}
-	if p := m.processes.known[vm.Process.PID]; p == nil || !p.proof || p.uid != uint32(os.Geteuid()) || p.parent != int32(os.Getpid()) {
-		t.Errorf("the process shows as %+v", p)
-	}
-	if err := os.Remove(exe); err != nil { // as an upgrade does
-		t.Fatal(err)
-	}
-	if vm := look(t, m)[uuid]; vm.Process.PID != int32(cmd.Process.Pid) {
-		t.Errorf("after its file was replaced: %+v", vm)
-	}
-	if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
-		t.Fatal(err)
-	}
-	if vm, ok := look(t, m)[uuid]; ok {
-		t.Errorf("after its end: %+v", vm)
 	}
 }
 

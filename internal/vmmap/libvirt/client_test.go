@@ -134,6 +134,35 @@ func TestListAfterCloseIsAnError(t *testing.T) {
 	}
 }
 
+// Neither a lost connection nor a closed one leaves its socket open.
+func checkSockets(t *testing.T, uri string) {
+	t.Helper()
+	sockets := func() (n int) {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.HasPrefix(target, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	before := sockets()
+	for range 5 {
+		c, err := Open(uri, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.List(t.Context()); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+	until(t, 5*time.Second, "sockets are closed", func() bool { return sockets() <= before })
+}
+
 // Without libvirt.so.0 the program runs, and Open says what is missing. The test binary is run in a
 // root directory with the C library alone.
 func TestWithoutTheLibrary(t *testing.T) {

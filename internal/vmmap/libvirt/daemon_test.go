@@ -70,6 +70,9 @@ func newDaemon(t *testing.T) *daemon {
 			d.virsh("destroy", name)
 		}
 		d.end(syscall.SIGTERM)
+		if t.Failed() {
+			t.Log(d.log.String())
+		}
 	})
 	return d
 }

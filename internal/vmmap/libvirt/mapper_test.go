@@ -29,6 +29,7 @@ func TestRealLibvirtd(t *testing.T) {
 	d.define("vmmaptest-a", uuidA)
 	d.virsh("start", "vmmaptest-a")
 
+	checkSockets(t, d.uri("libvirt-sock-ro"))
 	client, err := Open(d.uri("libvirt-sock-ro"), silent)
 	if err != nil {
 		t.Fatal(err)
