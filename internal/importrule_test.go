@@ -1,0 +1,129 @@
+// Package internal_test asserts what concerns the packages together: who may know whom.
+package internal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/scaph/scaph/"
+
+// mayImport is the import rule: which of our packages each of our packages may import. Names are relative to
+// internal/, and stand for the packages below them too, unless those have a line of their own. "all" is
+// for wiring.
+var mayImport = map[string][]string{
+	"energy":        {},
+	"rapl":          {"energy"},
+	"estimate":      {"energy"},
+	"cputime":       {},
+	"cputime/bpf":   {"cputime"},
+	"vmmap":         {},
+	"vmmap/libvirt": {"vmmap"},
+	"workload":      {},
+	"ledger":        {"energy"},
+	"state":         {},
+	"meter":         {"energy", "ledger", "state", "rapl", "cputime", "vmmap", "workload"},
+	"vfs":           {"energy"},
+	"export":        {"energy", "meter", "export"},
+	"config":        {},
+	"cli":           {"all"},
+	"app":           {"all"},
+	"../cmd":        {"all"},
+	"../internal":   {}, // this test
+	"../test":       {"../test"}, // the judges share no code with the product
+}
+
+// onlyIn says which package alone may import one from elsewhere: what it drags in stays in one place.
+var onlyIn = map[string]string{
+	"libvirt.org/go/libvirt":          "vmmap/libvirt",
+	"github.com/cilium/ebpf":          "cputime/bpf",
+	"github.com/hanwen/go-fuse":       "vfs",
+	"github.com/spf13/viper":          "config",
+	"github.com/prometheus":           "export/prometheus",
+	module + "internal/vmmap/libvirt": "../cmd/scaph-host",
+}
+
+// pure packages decide; they neither read nor wait.
+var pure = map[string][]string{
+	"energy": {"os", "net", "io", "syscall", "context", "sync", "log/slog"},
+	"ledger": {"os", "net", "io", "syscall", "context", "sync", "log/slog"},
+}
+
+func TestImportRule(t *testing.T) {
+	for name, imports := range packages(t) {
+		rule, ok := lookup(mayImport, name)
+		if !ok {
+			t.Errorf("%s has no line in the import rule", name)
+			continue
+		}
+		for _, imported := range imports {
+			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(rule, "all") {
+				if ours = relative(ours); !below(ours, name) && !slices.ContainsFunc(rule, func(r string) bool { return below(ours, r) }) {
+					t.Errorf("%s imports %s, and may import %v only", name, ours, rule)
+				}
+			}
+			for what, owner := range onlyIn {
+				if below(imported, what) && name != owner && !below(name, "../test") {
+					t.Errorf("%s imports %s, which only %s may", name, imported, owner)
+				}
+			}
+			if slices.Contains(pure[name], imported) {
+				t.Errorf("%s imports %s, and is to be pure", name, imported)
+			}
+		}
+	}
+}
+
+// packages gives the imports of each of our packages, built as it is shipped; tests may import what they like.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "libvirt_dlopen", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	found := map[string][]string{}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		found[relative(strings.TrimPrefix(p.ImportPath, module))] = p.Imports
+	}
+	if len(found) < 10 {
+		t.Fatalf("only %d packages were found", len(found))
+	}
+	return found
+}
+
+// relative names a package relative to internal/.
+func relative(name string) string {
+	if inside, ok := strings.CutPrefix(name, "internal/"); ok {
+		return inside
+	}
+	return "../" + name
+}
+
+// below tells whether a package is another one, or below it.
+func below(name, parent string) bool { return name == parent || strings.HasPrefix(name, parent+"/") }
+
+// lookup gives the line of a package, or of the nearest one above it.
+func lookup(rules map[string][]string, name string) ([]string, bool) {
+	for ; name != "." && name != ".."; name = path.Dir(name) {
+		if rule, ok := rules[name]; ok {
+			return rule, true
+		}
+	}
+	return nil, false
+}

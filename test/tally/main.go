@@ -1,0 +1,130 @@
+// Command tally runs go test, several times if need be, and counts the tests of all runs together:
+//
+//	tally [arguments of go test] [-- arguments of the next run] ...
+//
+// It prints what packages print, the whole output of tests that fail, the reason of those that are
+// skipped, and at last, alone on a line, "N passed, N failed, N skipped". Later runs are made even when
+// an earlier one fails. It exits 1 if anything failed, or if no test was executed at all.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+)
+
+func main() {
+	t := tally{out: os.Stdout}
+	ok := true
+	for _, arguments := range split(os.Args[1:]) {
+		cmd := exec.Command("go", append([]string{"test", "-json"}, arguments...)...)
+		cmd.Stderr = os.Stderr
+		events, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			t.read(events)
+			err = cmd.Wait()
+		}
+		if err != nil {
+			ok = false
+			fmt.Fprintln(os.Stderr, "tally:", cmd, "-", err)
+		}
+	}
+	fmt.Printf("\n%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	if !ok || t.failed > 0 || t.passed == 0 {
+		os.Exit(1)
+	}
+}
+
+// split takes the command line apart at each "--".
+func split(arguments []string) (runs [][]string) {
+	run := []string{}
+	for _, a := range arguments {
+		if a == "--" {
+			runs, run = append(runs, run), []string{}
+			continue
+		}
+		run = append(run, a)
+	}
+	return append(runs, run)
+}
+
+// An event is a line of go test -json; see "go doc test2json".
+type event struct {
+	Action  string
+	Package string
+	Test    string
+	Elapsed float64 // seconds
+	Output  string
+}
+
+// A tally counts tests and subtests.
+type tally struct {
+	out                     io.Writer
+	passed, failed, skipped int
+}
+
+// slow is how long a test takes, in seconds, before its end is worth a line: a sign of life.
+const slow = 5
+
+// read takes the events of one run.
+func (t *tally) read(events io.Reader) {
+	type test struct{ pkg, name string }
+	outputs := map[test]*bytes.Buffer{}
+	failures := map[string]int{} // by package
+	lines := bufio.NewReader(events)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			var e event
+			if json.Unmarshal(line, &e) != nil {
+				_, _ = t.out.Write(line) // not of test2json
+				continue
+			}
+			key := test{e.Package, e.Test}
+			switch {
+			case e.Action == "build-output", e.Action == "output" && e.Test == "":
+				fmt.Fprint(t.out, e.Output)
+			case e.Action == "output":
+				if outputs[key] == nil {
+					outputs[key] = &bytes.Buffer{}
+				}
+				outputs[key].WriteString(e.Output)
+			case e.Action == "fail" && e.Test == "":
+				if failures[e.Package] == 0 { // it did not build, or ended outside a test
+					t.failed++
+				}
+			case e.Test == "":
+			case e.Action == "pass":
+				t.passed++
+				if e.Elapsed >= slow {
+					fmt.Fprintf(t.out, "--- PASS: %s (%.1fs)\n", e.Test, e.Elapsed)
+				}
+				delete(outputs, key)
+			case e.Action == "fail", e.Action == "skip":
+				if e.Action == "fail" {
+					t.failed++
+					failures[e.Package]++
+				} else {
+					t.skipped++
+				}
+				if o := outputs[key]; o != nil {
+					_, _ = t.out.Write(o.Bytes())
+					delete(outputs, key)
+				}
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	for key, o := range outputs { // of a test that was cut off
+		fmt.Fprintf(t.out, "%s of %s did not end:\n%s", key.name, key.pkg, o)
+	}
+}
