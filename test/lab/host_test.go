@@ -72,11 +72,11 @@ func startMeter(t *testing.T, r *rapl) *meter {
 // removeTree removes the mount point; that something is still mounted there is an error.
 func removeTree(t *testing.T, path string) {
 	t.Helper()
-	if err := os.Remove(path); err == nil {
+	err := os.Remove(path)
+	if err == nil {
 		return
-	} else {
-		t.Errorf("after the end of scaph-host: %v", err)
 	}
+	t.Errorf("after the end of scaph-host: %v", err)
 	if code, _, stderr := command(t, "umount", "-l", path); code != 0 {
 		t.Error(stderr)
 	}

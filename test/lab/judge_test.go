@@ -82,10 +82,10 @@ func TestJudgeFollowsACounter(t *testing.T) {
 }
 
 // replaced gives the honest scrape with one thing changed.
-func replaced(t *testing.T, old, new string) string {
+func replaced(t *testing.T, before, after string) string {
 	t.Helper()
-	if strings.Count(honest, old) != 1 {
-		t.Fatalf("%q is not in the scrape just once", old)
+	if strings.Count(honest, before) != 1 {
+		t.Fatalf("%q is not in the scrape just once", before)
 	}
-	return strings.Replace(honest, old, new, 1)
+	return strings.Replace(honest, before, after, 1)
 }

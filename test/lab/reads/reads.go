@@ -18,6 +18,7 @@ import (
 // Mode is the way in which a file is read.
 type Mode string
 
+// The modes.
 const (
 	Open Mode = "open" // open, read, close each time: what cat does
 	Held Mode = "held" // one descriptor, a seek to 0 before each read: what alumet does
