@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"time"
 
@@ -139,23 +138,23 @@ func (st *Store) barrier() error {
 	return nil
 }
 
-// send passes one message, with a descriptor or without.
+// send passes one message, with a descriptor or without. An address that begins with "@" is an abstract one.
 func (st *Store) send(message string, f *os.File) error {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: st.socket, Net: "unixgram"})
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("descriptor store: %w", err)
 	}
-	defer conn.Close()
+	defer unix.Close(socket)
+	to := &unix.SockaddrUnix{Name: st.socket}
 	if f == nil {
-		_, err = conn.Write([]byte(message))
+		err = unix.Sendmsg(socket, []byte(message), nil, to, 0)
 	} else {
 		err = withDescriptor(f, func(fd int) error {
-			_, _, err := conn.WriteMsgUnix([]byte(message), unix.UnixRights(fd), nil)
-			return err
+			return unix.Sendmsg(socket, []byte(message), unix.UnixRights(fd), to, 0)
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("descriptor store: %w", err)
+		return fmt.Errorf("descriptor store: %s: %w", st.socket, err)
 	}
 	return nil
 }
