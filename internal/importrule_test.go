@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"cli":           {"all"},
 	"app":           {"all"},
 	"../cmd":        {"all"},
-	"../internal":   {}, // this test
+	"../internal":   {},          // this test
 	"../test":       {"../test"}, // the judges share no code with the product
 }
 
