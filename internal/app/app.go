@@ -33,22 +33,28 @@ type Service struct {
 // Options are what the configuration does not say.
 type Options struct {
 	Program config.Program
-	VMs     meter.VMSource // nil: there are none
-	Keep    bool           // keep the state over a restart: for services, not for one-shot commands
-	Sensor  Sensor         // nil: as configured
+	Keep    Keep
+	// VMs opens the source of virtual machines, and adds to the app what has to run and be closed for it. Nil: there
+	// are none.
+	VMs func(*App) (meter.VMSource, error)
 }
 
-// A Sensor is a meter's sensor that is closed in the end.
-type Sensor interface {
-	meter.Sensor
-	Close() error
-}
+// Keep says whether the state is kept over a restart.
+type Keep int
+
+// The ways.
+const (
+	KeepNothing    Keep = iota // a look at the machine that ends soon
+	KeepNoChange               // such a look, which goes on from what the service has kept and leaves that as it is
+	KeepIfPossible             // a service by flags alone, perhaps without rights to the state's directories
+	KeepAlways                 // the service
+)
 
 // An App is a meter and what runs beside it.
 type App struct {
 	Config config.Config
 	Log    *slog.Logger
-	Meter  *meter.Meter
+	Meter  *meter.Meter // not there yet while Options.VMs is called
 
 	services []Service
 	closers  []func() error // in the order of opening
@@ -62,13 +68,11 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	sensor := o.Sensor
-	if sensor == nil {
-		if sensor, err = OpenSensor(c, o.Program, log); err != nil {
-			return nil, err
-		}
+	sensor, err := OpenSensor(c, o.Program, log)
+	if err != nil {
+		return nil, err
 	}
-	a.closers = append(a.closers, sensor.Close)
+	a.OnClose(sensor.Close)
 
 	cpus, err := cputime.ReadTopology(c.Host.Sysfs, c.Host.Procfs)
 	if err != nil {
@@ -76,14 +80,15 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	}
 	zones := sensor.Zones()
 	domains := cputime.NewDomains(c.Host.Sysfs, cpus, domainZones(zones))
-	cpu, err := openCPUSource(c, domains, log)
+	cpu, note, err := openCPUSource(c, domains)
 	if err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, cpu.Close)
+	log.Info("CPU time", "source", cpu.Name(), "why", note)
+	a.OnClose(cpu.Close)
 
 	options := meter.Options{
-		Sensor: sensor, CPU: cpu, VMs: o.VMs,
+		Sensor: sensor, CPU: cpu,
 		DomainOf:  func(z energy.Zone) int { return domains.OfZone(cputime.Zone{Package: z.Package, Die: z.Die}) },
 		CPUs:      len(cpus),
 		MaxPower:  rapl.MaxPower,
@@ -101,17 +106,14 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		// The one zone of a guest may carry the shares of all the host's sockets.
 		options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }
 	}
-	var saved [][]byte
-	if o.Keep {
-		store, err := state.Open(c.State.Run, c.State.Lib, time.Now)
-		if err != nil {
+	if o.VMs != nil {
+		if options.VMs, err = o.VMs(a); err != nil {
 			return nil, err
 		}
-		a.closers = append(a.closers, store.Close)
-		if saved, err = store.Load(); err != nil {
-			log.Error("the state of the last run cannot be read", "error", err)
-		}
-		options.State = store
+	}
+	saved, err := a.openState(&options, o.Keep)
+	if err != nil {
+		return nil, err
 	}
 	a.Meter, err = meter.New(options, saved...)
 	if errors.Is(err, meter.ErrNothingToMeasure) {
@@ -120,8 +122,38 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	return a, err
 }
 
+// openState gives what was kept, and opens the store if more is to be.
+func (a *App) openState(o *meter.Options, keep Keep) ([][]byte, error) {
+	if keep == KeepNothing {
+		return nil, nil
+	}
+	run, lib := a.Config.State.Run, a.Config.State.Lib
+	if keep != KeepNoChange {
+		store, err := state.Open(run, lib, time.Now)
+		var locked *state.LockedError
+		switch {
+		case err == nil:
+			a.OnClose(store.Close)
+			o.State = store
+		case keep == KeepIfPossible && !errors.As(err, &locked):
+			a.Log.Warn("nothing is kept over a restart: counters will start at 0 again", "why", err)
+			return nil, nil
+		default:
+			return nil, err
+		}
+	}
+	saved, err := state.Load(run, lib)
+	if err != nil && keep != KeepNoChange {
+		a.Log.Error("the state of the last run cannot be read", "error", err)
+	}
+	return saved, nil
+}
+
 // Add adds a service; before Run.
 func (a *App) Add(s Service) { a.services = append(a.services, s) }
+
+// OnClose adds what is to be closed when the app is; last first.
+func (a *App) OnClose(closer func() error) { a.closers = append(a.closers, closer) }
 
 // Run ticks and runs the services until ctx is done or one of them fails, and closes everything.
 func (a *App) Run(ctx context.Context) error {

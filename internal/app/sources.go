@@ -17,6 +17,12 @@ import (
 // GuestTree is where a guest mounts its own tree.
 const GuestTree = "/var/scaphandre"
 
+// A Sensor is a meter's sensor that is closed in the end.
+type Sensor interface {
+	meter.Sensor
+	Close() error
+}
+
 // OpenSensor opens the configured sensor. Where there is no RAPL, the error is a *rapl.NoZonesError that
 // says why; nothing is estimated unless the configuration asks for it.
 func OpenSensor(c config.Config, program config.Program, log *slog.Logger) (Sensor, error) {
@@ -52,8 +58,11 @@ type cpuSource interface {
 	Close() error
 }
 
-func openCPUSource(c config.Config, domains *cputime.Domains, log *slog.Logger) (cpuSource, error) {
-	return cputime.NewProcfs(c.Host.Procfs, domains)
+// openCPUSource opens the configured source of CPU time. note says, where that is left to the program, why it
+// is not the best one.
+func openCPUSource(c config.Config, domains *cputime.Domains) (source cpuSource, note string, err error) {
+	source, err = cputime.NewProcfs(c.Host.Procfs, domains)
+	return source, note, err
 }
 
 // domainZones lists the parts of the machine that zones of their own measure.

@@ -22,7 +22,10 @@ type machine struct {
 	slot   ledger.Slot
 	cpu    uint64 // ns, cumulative
 	before Energies
-	seen   time.Time // when the map last had it
+	seen   time.Time // when it was last present
+	// present says that it exists, running or not: the map has it, or an earlier run had it and nothing
+	// has contradicted that yet (libvirt may still be starting, and needs the machine's share to be there).
+	present bool
 }
 
 // machines are the accounts of all virtual machines: those in the map, and for a while those that left it.
@@ -51,10 +54,15 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 	if vms != ms.current {
 		ms.current = vms
 		ms.indexed = ms.indexed[:0]
+		for _, a := range ms.ordered {
+			if vms.Complete {
+				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, vmmap.Process{}
+			}
+		}
 		var running []ledger.Machine
 		for _, vm := range vms.VMs {
 			a := m.machineOf(vm.UUID)
-			a.VM = vm
+			a.VM, a.present = vm, true
 			ms.indexed = append(ms.indexed, a)
 			if vm.State == vmmap.Running {
 				running = append(running, ledger.Machine{Slot: a.slot, VCPUs: vm.VCPUs})
@@ -62,9 +70,6 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 		}
 		m.ledger.SetMachines(running)
 		m.reorder()
-	}
-	for _, a := range ms.indexed {
-		a.seen = now
 	}
 	m.retire(now)
 }
@@ -98,10 +103,10 @@ func (m *Meter) retire(now time.Time) {
 	ms := &m.machines
 	changed := false
 	for _, a := range ms.ordered {
+		if a.present || now.Before(a.seen) { // or the wall clock was set back
+			a.seen = now
+		}
 		if now.Sub(a.seen) < goneAfter {
-			if now.Before(a.seen) { // the wall clock was set back
-				a.seen = now
-			}
 			continue
 		}
 		total := a.before

@@ -143,7 +143,7 @@ func (m *Meter) restore(s *saved) {
 		if m.machines.byUUID[a.UUID] != nil {
 			continue
 		}
-		a.slot = m.ledger.Open()
+		a.slot, a.present = m.ledger.Open(), true
 		open(a.slot, s.machines[i].rows)
 		m.machines.byUUID[a.UUID] = &a
 	}

@@ -88,6 +88,7 @@ type Host struct {
 type VM struct {
 	UUID, Name, Title     string
 	State                 string // running, paused, shutoff
+	Present               bool   // false for one that is gone: only its series are still there
 	Source                string // libvirt, runtime, argv
 	Project, User, Flavor string // owner, "" where unknown
 	VCPUs                 int

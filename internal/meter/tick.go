@@ -90,7 +90,7 @@ func (m *Meter) showMachines(s *Snapshot) {
 	for i, a := range m.machines.ordered {
 		s.VMs[i] = VM{
 			UUID: a.UUID, Name: a.Name, Title: a.Title,
-			State: string(a.State), Source: string(a.Source),
+			State: string(a.State), Present: a.present, Source: string(a.Source),
 			Project: a.Project, User: a.User, Flavor: a.Flavor,
 			VCPUs: a.VCPUs, PID: a.VM.Process.PID,
 			Energy: m.energiesOf(a.slot), Before: a.before,

@@ -87,9 +87,9 @@ func writePID(f *os.File) error {
 }
 
 // Load gives what was saved, the newest first. There may be nothing; what is there may be damaged.
-// The error names a file that is there and cannot be read; the other one is still given.
-func (s *Store) Load() (states [][]byte, err error) {
-	for _, dir := range []string{s.run, s.lib} {
+// The error names a file that is there and cannot be read; the other one is still given. It takes no lock.
+func Load(run, lib string) (states [][]byte, err error) {
+	for _, dir := range []string{run, lib} {
 		b, e := os.ReadFile(filepath.Join(dir, fileName))
 		if e == nil {
 			states = append(states, b)

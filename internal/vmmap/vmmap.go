@@ -69,6 +69,10 @@ type Map struct {
 	VMs  []VM   // ordered by UUID, each UUID once
 	Note string // which rung is in use and why not a better one, for people
 
+	// Complete says that a machine which is not in VMs does not exist. It is false until libvirt, where it is to be
+	// asked, has answered for the first time: machines that are defined and shut off are not known before.
+	Complete bool
+
 	byPID map[int32]member
 }
 
@@ -81,7 +85,7 @@ type member struct {
 // NewMap makes a Map of VMs in any order. Where a UUID comes twice the first one is kept, and where
 // two VMs name one process it belongs to the one whose qemu it is, else to the first.
 func NewMap(vms []VM, note string) *Map {
-	m := &Map{VMs: slices.Clone(vms), Note: note, byPID: make(map[int32]member, 2*len(vms))}
+	m := &Map{VMs: slices.Clone(vms), Note: note, Complete: true, byPID: make(map[int32]member, 2*len(vms))}
 	slices.SortStableFunc(m.VMs, func(a, b VM) int { return strings.Compare(a.UUID, b.UUID) })
 	m.VMs = slices.CompactFunc(m.VMs, func(a, b VM) bool { return a.UUID == b.UUID })
 	add := func(p Process, index int) {
@@ -101,11 +105,11 @@ func NewMap(vms []VM, note string) *Map {
 }
 
 // Find gives the index in VMs of the virtual machine to which a process belongs, as its qemu or as one
-// of its helpers. A process that has the id of one but another start time is not it. Find does
-// not allocate.
+// of its helpers. A process that has the id of one but another start time is not it; a start of 0 stands for
+// whichever process has the id now. Find does not allocate.
 func (m *Map) Find(pid int32, start uint64) (index int, ok bool) {
 	found, ok := m.byPID[pid]
-	if !ok || found.start != start {
+	if !ok || start != 0 && found.start != start {
 		return 0, false
 	}
 	return found.index, true
@@ -113,5 +117,5 @@ func (m *Map) Find(pid int32, start uint64) (index int, ok bool) {
 
 // equal says that nothing differs that a reader could see.
 func (m *Map) equal(other *Map) bool {
-	return m.Note == other.Note && reflect.DeepEqual(m.VMs, other.VMs)
+	return m.Note == other.Note && m.Complete == other.Complete && reflect.DeepEqual(m.VMs, other.VMs)
 }

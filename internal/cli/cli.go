@@ -1,0 +1,224 @@
+// Package cli holds what the command lines of the two programs have in common: global flags, configuration,
+// logging, exit codes, and the commands that run one exporter.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scaph/scaph/internal/app"
+	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/meter"
+)
+
+// Exit codes.
+const (
+	ExitFailure = 1 // it could not be done; the message says why
+	ExitUsage   = 2 // the command line or the configuration is wrong
+)
+
+// A Program is one of the two binaries.
+type Program struct {
+	Kind    config.Program
+	Short   string
+	Long    string
+	Example string
+
+	// VMs opens the source of virtual machines; see app.Options. Nil: there are none.
+	VMs func(context.Context, *app.App) (meter.VMSource, error)
+	// Commands are those that only this program has.
+	Commands func(*Env) []*cobra.Command
+	// Serve does what `run` does, until ctx is done. It is called again after a reload, with the new configuration.
+	// Nil: the configured exporters.
+	Serve func(context.Context, *Env, config.Config, *slog.Logger) error
+}
+
+// An Env is what every command needs: the global flags, turned into a configuration and a logger.
+type Env struct {
+	Program Program
+	root    *cobra.Command
+	path    string // --config
+	keys    map[string]string
+}
+
+// version is set by the linker.
+var version = ""
+
+// Version gives the version and the revision of this build.
+func Version() (ver, revision string) {
+	ver, revision = version, "unknown"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ver, revision
+	}
+	if ver == "" {
+		ver = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return ver, revision
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+// Main runs the program and gives its exit code. It ends at SIGINT and SIGTERM, gracefully; at the second
+// one, at once.
+func Main(p Program) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	env := newEnv(p)
+	err := env.root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage usageError
+	var invalid *config.Error
+	report(os.Stderr, p, err)
+	if errors.As(err, &usage) || errors.As(err, &invalid) {
+		return ExitUsage
+	}
+	return ExitFailure
+}
+
+func report(w io.Writer, p Program, err error) {
+	var silent silentError
+	if errors.As(err, &silent) {
+		return
+	}
+	fmt.Fprintf(w, "%s: %v\n", p.Kind, err)
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(w, "Try '%s --help'.\n", p.Kind)
+	}
+}
+
+// silentError is a failure that the command itself has already told.
+type silentError struct{}
+
+func (silentError) Error() string { return "failed" }
+
+// Failed is what a command returns that has shown its findings and wants exit code 1.
+var Failed error = silentError{}
+
+func newEnv(p Program) *Env {
+	ver, revision := Version()
+	e := &Env{Program: p}
+	e.root = &cobra.Command{
+		Use: string(p.Kind), Short: p.Short, Long: p.Long, Example: p.Example,
+		Version:       ver + " (" + revision + ")",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown command %q%s", args[0], e.suggest(args[0]))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	e.root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	flags := e.root.PersistentFlags()
+	flags.StringVar(&e.path, "config", "", "configuration file (YAML)")
+	flags.String("sysfs", "/sys", "mount point of sysfs")
+	flags.String("procfs", "/proc", "mount point of procfs")
+	flags.String("log-level", "info", "debug, info, warn or error")
+	flags.String("log-format", "text", "text or json")
+	e.keys = map[string]string{
+		"sysfs": "host.sysfs", "procfs": "host.procfs", "log-level": "log.level", "log-format": "log.format",
+	}
+	if p.Kind == config.Guest {
+		flags.String("powercap", "auto", "directory of the zones; auto: "+app.GuestTree+" if it holds zones, else <sysfs>/class/powercap")
+		e.keys["powercap"] = "sensor.powercap"
+	}
+	_ = e.root.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only for a flag that is not there
+	e.root.AddCommand(e.runCommand(), e.stdoutCommand(), e.prometheusCommand())
+	if p.Commands != nil {
+		e.root.AddCommand(p.Commands(e)...)
+	}
+	for _, c := range e.root.Commands() {
+		if c.Args == nil {
+			c.Args = func(cmd *cobra.Command, args []string) error { return asUsage(cobra.NoArgs(cmd, args)) }
+		}
+	}
+	return e
+}
+
+func asUsage(err error) error {
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// UsageErrorf is a mistake on the command line, for commands outside this package.
+func UsageErrorf(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func (e *Env) suggest(word string) string {
+	if names := e.root.SuggestionsFor(word); len(names) > 0 {
+		return "; did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return ""
+}
+
+// LoadQuiet is Load for a command that shows its findings itself: unless asked for, only warnings are logged.
+func (e *Env) LoadQuiet(cmd *cobra.Command) (config.Config, *slog.Logger, error) {
+	c, log, err := e.Load(cmd, nil)
+	if err == nil && !cmd.Flags().Changed("log-level") && c.Log.Level == config.Default().Log.Level {
+		c.Log.Level = "warn"
+		log = newLogger(cmd.ErrOrStderr(), c.Log)
+	}
+	return c, log, err
+}
+
+// Load gives the configuration and the logger of a command; keys says which of its flags set which key.
+func (e *Env) Load(cmd *cobra.Command, keys map[string]string) (config.Config, *slog.Logger, error) {
+	all := map[string]string{}
+	for flag, key := range e.keys {
+		all[flag] = key
+	}
+	for flag, key := range keys {
+		all[flag] = key
+	}
+	c, err := config.Load(config.Options{
+		Program: e.Program.Kind, Path: e.path, Flags: cmd.Flags(), Keys: all, Env: os.Environ(),
+	})
+	if err != nil {
+		return c, nil, err
+	}
+	return c, newLogger(cmd.ErrOrStderr(), c.Log), nil
+}
+
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // the configuration was validated
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// Open puts an app together, with what the program adds.
+func (e *Env) Open(ctx context.Context, c config.Config, log *slog.Logger, keep app.Keep) (*app.App, error) {
+	o := app.Options{Program: e.Program.Kind, Keep: keep}
+	if e.Program.VMs != nil {
+		o.VMs = func(a *app.App) (meter.VMSource, error) { return e.Program.VMs(ctx, a) }
+	}
+	return app.New(c, log, o)
+}
