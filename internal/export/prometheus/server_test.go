@@ -148,7 +148,8 @@ func TestServerOverTCP(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if _, err := http.Get("http://" + server.Addr().String() + "/metrics"); err == nil {
+	if response, err := http.Get("http://" + server.Addr().String() + "/metrics"); err == nil {
+		response.Body.Close()
 		t.Error("still serving after the stop")
 	}
 }
