@@ -39,38 +39,44 @@ func writeHost(b *bytes.Buffer, v View) {
 
 // writeSockets writes a line for each CPU package, with its parts.
 func writeSockets(b *bytes.Buffer, v View) {
+	type part struct {
+		socket int
+		kind   energy.Kind
+	}
+	power := map[part]energy.Watts{}
 	var sockets []int
-	var has [energy.Kinds]bool
-	power := map[int]*[energy.Kinds]energy.Watts{}
+	var kinds []energy.Kind
 	for i := range v.Zones {
 		z := &v.Zones[i]
-		if z.Package < 0 || int(z.Kind) >= len(has) {
+		if z.Package < 0 {
 			continue
 		}
-		if power[z.Package] == nil {
-			power[z.Package] = new([energy.Kinds]energy.Watts)
+		power[part{z.Package, z.Kind}] += v.ZonePower[i] // the dies of a socket are summed
+		if !slices.Contains(sockets, z.Package) {
 			sockets = append(sockets, z.Package)
 		}
-		power[z.Package][z.Kind] += v.ZonePower[i] // the dies of a socket are summed
-		has[z.Kind] = true
+		if !slices.Contains(kinds, z.Kind) {
+			kinds = append(kinds, z.Kind)
+		}
 	}
 	if len(sockets) == 0 {
 		return
 	}
-	headings := []string{"", ">package"}
-	kinds := []energy.Kind{energy.Package}
-	for _, k := range []energy.Kind{energy.Core, energy.Uncore, energy.DRAM} {
-		if has[k] {
-			headings = append(headings, ">"+k.String())
-			kinds = append(kinds, k)
-		}
+	slices.Sort(kinds)
+	headings := []string{""}
+	for _, k := range kinds {
+		headings = append(headings, ">"+k.String())
 	}
 	t := newTable(headings...)
 	slices.Sort(sockets)
 	for _, socket := range sockets {
 		row := []string{"Socket" + strconv.Itoa(socket)}
 		for _, k := range kinds {
-			row = append(row, watts(power[socket][k]))
+			cell := "-" // not every socket has every part
+			if p, ok := power[part{socket, k}]; ok {
+				cell = watts(p)
+			}
+			row = append(row, cell)
 		}
 		t.add(row...)
 	}

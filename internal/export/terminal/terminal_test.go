@@ -35,7 +35,7 @@ func pair() (before, now *meter.Snapshot) {
 		}
 		vm := func(uuid, name, state string, pid int32, power energy.Microjoules) meter.VM {
 			return meter.VM{
-				UUID: uuid, Name: name, State: state, Source: "libvirt", VCPUs: 2, PID: pid,
+				UUID: uuid, Name: name, State: state, Present: state != "gone", Source: "libvirt", VCPUs: 2, PID: pid,
 				CPU: time.Duration(seconds) * time.Second / 2, Power: 1,
 				Energy: meter.Energies{
 					energy.Package: {n * power * 6 / 10, n * power * 3 / 10},
@@ -59,6 +59,7 @@ func pair() (before, now *meter.Snapshot) {
 				vm("11111111-0000-4000-8000-000000000001", "db", "running", 100, 12*joule),
 				vm("22222222-0000-4000-8000-000000000002", "web\x1b[2J\xff", "running", 200, 25*joule),
 				vm("33333333-0000-4000-8000-000000000003", "spare", "shutoff", 0, 0),
+				vm("44444444-0000-4000-8000-000000000004", "undefined", "gone", 0, 0), // has series only
 			},
 			Processes: []meter.Process{
 				{PID: 300, Start: 1, Comm: "postgres", Exe: "/usr/lib/postgresql/bin/postgres", Power: 1, Listed: true, Energy: n * 8 * joule},

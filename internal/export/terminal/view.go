@@ -17,7 +17,7 @@ type View struct {
 
 	HostPower    energy.Watts
 	ZonePower    []energy.Watts // as Zones
-	VMs          []VMView       // by power, the highest first
+	VMs          []VMView       // that are there, by power, the highest first
 	Consumers    []Consumer     // by power, the highest first; virtual machines included
 	Unattributed []Reason       // what nobody is charged for
 }
@@ -115,6 +115,9 @@ func (v *View) vms(before *meter.Snapshot, kinds [energy.Kinds]bool) {
 	}
 	for i := range v.Snapshot.VMs {
 		vm := &v.Snapshot.VMs[i]
+		if !vm.Present {
+			continue
+		}
 		view := VMView{VM: vm, Energy: total(&vm.Energy, kinds), Power: vm.Power}
 		if e, ok := earlier[vm.UUID]; ok {
 			view.Power = grown(e, view.Energy).Per(v.Span)
