@@ -80,7 +80,7 @@ func TestApportionLosesNothing(t *testing.T) {
 			sum += weights[i]
 		}
 		whole := random.Uint64() >> random.IntN(64)
-		if !apportion(weights, sum, whole) {
+		if !Apportion(weights, sum, whole) {
 			if sum != 0 {
 				t.Fatal("refused", weights)
 			}

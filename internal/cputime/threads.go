@@ -65,7 +65,7 @@ func (p *Procfs) split(q *process, delta uint64, by []uint64, faults *int) bool 
 		by[p.domains.OfCPU(now.cpu)] += used
 		sum += used
 	}
-	return apportion(by, sum, delta)
+	return Apportion(by, sum, delta)
 }
 
 // countFault counts an error, unless it says that somebody ended.
@@ -75,8 +75,8 @@ func countFault(faults *int, err error) {
 	}
 }
 
-// apportion scales weights, whose sum is given, to parts that sum up to whole.
-func apportion(weights []uint64, sum, whole uint64) bool {
+// Apportion scales weights, whose sum is given, to parts that sum up to whole.
+func Apportion(weights []uint64, sum, whole uint64) bool {
 	if sum == 0 {
 		return false
 	}

@@ -1,0 +1,387 @@
+package bpf
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/cputime"
+)
+
+func open(t testing.TB) *Source {
+	t.Helper()
+	p, err := New("/proc", cputime.NewDomains("/sys", nil, nil))
+	if err != nil {
+		t.Fatalf("these tests need root, or CAP_BPF and CAP_PERFMON: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func look(t testing.TB, p *Source) *cputime.Sample {
+	t.Helper()
+	s := new(cputime.Sample)
+	if err := p.Sample(s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func find(s *cputime.Sample, pid int) *cputime.Process {
+	for i := range s.Processes {
+		if s.Processes[i].PID == int32(pid) {
+			return &s.Processes[i]
+		}
+	}
+	return nil
+}
+
+// within tells whether got is as near to want as the part says.
+func within(got, want time.Duration, part float64) bool {
+	return (got - want).Abs() <= time.Duration(part*float64(want))
+}
+
+// lookUntil looks until done, each 20 ms, and fails after 10 s: a process's end is told some
+// 10 ms after it.
+func lookUntil(t *testing.T, p *Source, done func(*cputime.Sample) bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 500 {
+		if done(look(t, p)) {
+			return
+		}
+		<-tick.C
+	}
+	t.Fatal("waited in vain")
+}
+
+func TestAgreesWithTheProcessClock(t *testing.T) {
+	p := open(t)
+	look(t, p)
+	c := startChild(t, "command 500ms")
+	pid := c.cmd.Process.Pid
+	first := c.ask()
+	s := look(t, p)
+	if q := find(s, pid); !within(time.Duration(q.Delta[0]), first, 0.01) || int(q.Parent) != os.Getpid() {
+		t.Errorf("new process %+v, its clock says %v", q, first)
+	}
+	second := c.ask()
+	if q := find(look(t, p), pid); !within(time.Duration(q.Delta[0]), second-first, 0.01) {
+		t.Errorf("charged %d ns, its clock says %v", q.Delta[0], second-first)
+	}
+	total := c.end()
+	lookUntil(t, p, func(s *cputime.Sample) bool {
+		q := find(s, pid)
+		if q == nil {
+			t.Fatal("forgotten before its end was told")
+		}
+		if q.Exited && !within(time.Duration(q.Total), total, 0.01) {
+			t.Errorf("total %d ns, wait4 says %v", q.Total, total)
+		}
+		return q.Exited
+	})
+	if find(look(t, p), pid) != nil {
+		t.Error("listed after its end was told")
+	}
+}
+
+func TestNamesProcessesAsProcfsDoes(t *testing.T) {
+	p := open(t)
+	procfs, err := cputime.NewProcfs("/proc", cputime.NewDomains("/sys", nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := procfs.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c := startChild(t, "wait")
+	defer c.end()
+	byBPF := look(t, p)
+	byProcfs := new(cputime.Sample)
+	if err := procfs.Sample(byProcfs); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range []int{2, os.Getpid(), os.Getppid(), c.cmd.Process.Pid} {
+		a, b := find(byBPF, pid), find(byProcfs, pid)
+		if a == nil || b == nil || a.ID != b.ID || a.Comm != b.Comm || a.Parent != b.Parent || a.Kernel != b.Kernel {
+			t.Errorf("BPF %+v, procfs %+v", a, b)
+		}
+	}
+	if group := cgroupOf(t, os.Getpid()); find(byBPF, os.Getpid()).Cgroup != group && group != 0 {
+		t.Errorf("cgroup %d, its directory has inode %d", find(byBPF, os.Getpid()).Cgroup, group)
+	}
+}
+
+// cgroupOf gives the inode of a process's cgroup v2 directory, 0 where none is mounted.
+func cgroupOf(t *testing.T, pid int) uint64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+				var st unix.Stat_t
+				if unix.Stat(mount+"/cgroup.procs", new(unix.Stat_t)) == nil && unix.Stat(mount+path, &st) == nil {
+					return st.Ino
+				}
+			}
+		}
+	}
+	return 0
+}
+
+// TestShortLivedProcesses lets 100 processes of 20 ms live and die while somebody looks each second.
+func TestShortLivedProcesses(t *testing.T) {
+	p := open(t)
+	look(t, p)
+	const processes = 100
+	var mu sync.Mutex // guards used
+	var used time.Duration
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range processes / 2 {
+				cmd := command("burn 20ms")
+				if err := cmd.Run(); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+				mu.Unlock()
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { wg.Wait(); close(over) }()
+
+	var charged time.Duration
+	var ended, faults int
+	var unseen uint64
+	add := func(s *cputime.Sample) {
+		faults += s.Faults
+		unseen += s.Unseen[0]
+		for _, q := range s.Processes {
+			if int(q.Parent) == os.Getpid() {
+				charged += time.Duration(q.Delta[0])
+				if q.Exited {
+					ended++
+				}
+			}
+		}
+	}
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for running := true; running; {
+		select {
+		case <-second.C:
+			add(look(t, p))
+		case <-over:
+			running = false
+		}
+	}
+	lookUntil(t, p, func(s *cputime.Sample) bool { add(s); return ended >= processes })
+	if ended != processes || faults != 0 {
+		t.Errorf("%d processes ended, %d were told; %d faults", processes, ended, faults)
+	}
+	if charged < used*99/100 || charged > used*105/100 {
+		t.Errorf("%v charged, and wait4 says %v", charged, used)
+	}
+	t.Logf("%v charged, wait4 says %v (%.2f %%); %v unseen on this machine",
+		charged, used, 100*charged.Seconds()/used.Seconds(), time.Duration(unseen))
+}
+
+func TestThreadsThatEnd(t *testing.T) {
+	p := open(t)
+	look(t, p)
+	c := startChild(t, "threads 10ms")
+	pid := c.cmd.Process.Pid
+	var charged time.Duration
+	var clock time.Duration
+	for range 5 {
+		clock = c.ask()
+		q := find(look(t, p), pid)
+		charged += time.Duration(q.Delta[0])
+	}
+	// The ends of the last threads may not be told yet, and the clock leaves out what a thread used
+	// between the last scheduler tick and its end.
+	if charged < clock*90/100 || charged > clock*115/100 {
+		t.Errorf("charged %v, its clock says %v", charged, clock)
+	}
+	used := c.end()
+	lookUntil(t, p, func(s *cputime.Sample) bool {
+		q := find(s, pid)
+		charged += time.Duration(q.Delta[0])
+		if q.Exited && time.Duration(q.Total) != charged {
+			t.Errorf("total %d, but %d was charged", q.Total, charged)
+		}
+		return q.Exited
+	})
+	if charged < used*99/100 {
+		t.Errorf("charged %v, wait4 says %v", charged, used)
+	}
+	t.Logf("charged %v, wait4 says %v", charged, used)
+}
+
+func TestExecByAnotherThread(t *testing.T) {
+	p := open(t)
+	look(t, p)
+	c := startChild(t, "exec 200ms")
+	pid := c.cmd.Process.Pid
+	var clock, charged time.Duration
+	for range 3 {
+		clock = c.ask()
+		s := look(t, p)
+		q := find(s, pid)
+		charged += time.Duration(q.Delta[0])
+		if !within(charged, clock, 0.03) {
+			t.Errorf("charged %v, its clock says %v", charged, clock)
+		}
+	}
+	c.end()
+}
+
+func TestRestoreIsALongTick(t *testing.T) {
+	first := open(t)
+	c := startChild(t, "command 200ms")
+	pid := c.cmd.Process.Pid
+	before := c.ask()
+	look(t, first)
+	b := first.Baseline()
+	if got := time.Duration(b.Processes[find(look(t, first), pid).ID]); !within(got, before, 0.02) {
+		t.Errorf("baseline %v, its clock says %v", got, before)
+	}
+
+	after := c.ask()
+	late := startChild(t, "command 200ms")
+	lateClock := late.ask()
+	second := open(t)
+	second.Restore(b)
+	s := look(t, second)
+	if q := find(s, pid); !within(time.Duration(q.Delta[0]), after-before, 0.02) {
+		t.Errorf("charged %d ns for the gap, its clock says %v", q.Delta[0], after-before)
+	}
+	if q := find(s, late.cmd.Process.Pid); !within(time.Duration(q.Delta[0]), lateClock, 0.02) {
+		t.Errorf("charged %d ns to one that began in the gap, its clock says %v", q.Delta[0], lateClock)
+	}
+	if s.Busy[0] < uint64(300*time.Millisecond) {
+		t.Errorf("busy %d ns in the gap", s.Busy[0])
+	}
+	if self := find(s, os.Getpid()); self.Delta[0] > uint64(time.Second) {
+		t.Errorf("this process is charged %d ns", self.Delta[0])
+	}
+	c.end()
+	late.end()
+
+	third := open(t)
+	b.BootID = "another"
+	third.Restore(b)
+	for _, q := range look(t, third).Processes {
+		if q.Delta[0] != 0 {
+			t.Errorf("baseline of another boot was used: %+v", q)
+		}
+	}
+}
+
+func TestSteadyStateAllocatesNothingPerProcess(t *testing.T) {
+	p := open(t)
+	s := new(cputime.Sample)
+	measure := func() float64 {
+		if err := p.Sample(s); err != nil {
+			t.Fatal(err)
+		}
+		return testing.AllocsPerRun(20, func() {
+			if err := p.Sample(s); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few := measure()
+	for range 100 {
+		defer startChild(t, "wait").end()
+	}
+	many := measure()
+	// Opening the iterator takes some; other processes of this machine come and go.
+	if many > few+20 || few > 40 {
+		t.Errorf("%v allocations in a look, %v with 100 processes more", few, many)
+	}
+	t.Logf("%v allocations in a look, %v with 100 processes more", few, many)
+}
+
+// TestTwoCapabilitiesAreEnough loads the programs as nobody, with CAP_BPF and CAP_PERFMON, and without.
+func TestTwoCapabilitiesAreEnough(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("it takes root to become nobody with chosen capabilities")
+	}
+	dir, err := os.MkdirTemp("/tmp", "cputime-bpf-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := os.Chmod(dir, 0o755); err != nil { // nobody must be able to execute the copy
+		t.Fatal(err)
+	}
+	program := dir + "/test"
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := func(capabilities ...uintptr) string {
+		cmd := exec.Command(program)
+		cmd.Dir = "/"
+		cmd.Env = []string{role + "=load"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential:  &syscall.Credential{Uid: 65534, Gid: 65534},
+			AmbientCaps: capabilities,
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if got := run(unix.CAP_BPF, unix.CAP_PERFMON); got != "saw this process: true" {
+		t.Error("with both:", got)
+	}
+	for _, capabilities := range [][]uintptr{nil, {unix.CAP_BPF}, {unix.CAP_PERFMON}} {
+		got := run(capabilities...)
+		if !strings.HasPrefix(got, "refused:") || !strings.Contains(got, "CAP_BPF and CAP_PERFMON") {
+			t.Errorf("with %v: %s", capabilities, got)
+		}
+		t.Log(got)
+	}
+}
+
+func BenchmarkBPFSample(b *testing.B) {
+	p := open(b)
+	s := look(b, p)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := p.Sample(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(s.Processes)), "ns/process")
+}
