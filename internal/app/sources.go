@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
@@ -28,7 +27,7 @@ type Sensor interface {
 func OpenSensor(c config.Config, program config.Program, log *slog.Logger) (Sensor, error) {
 	if c.Sensor.Kind == "estimate" {
 		e := c.Sensor.Estimate
-		return estimate.New(c.Host.Procfs, energy.Watts(e.IdleWatts), energy.Watts(e.MaxWatts), time.Now)
+		return estimate.New(c.Host.Procfs, energy.Watts(e.IdleWatts), energy.Watts(e.MaxWatts))
 	}
 	roots := rapl.DefaultRoots()
 	roots.Sysfs, roots.Procfs = c.Host.Sysfs, c.Host.Procfs

@@ -12,15 +12,13 @@
 package estimate
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/scaph/scaph/internal/energy"
 )
@@ -32,20 +30,15 @@ const MaxWatts energy.Watts = 1e6
 type Sensor struct {
 	stat      string // path of /proc/stat
 	idle, max energy.Watts
-	now       func() time.Time
-
-	last  cpuTime   // at the last step of the counter
-	at    time.Time // when that was
-	count energy.Microjoules
-	rest  float64 // µJ, below 1: what count does not hold yet
+	count     energy.Microjoules // the highest value so far
 }
 
-// New makes a sensor that reads <procfs>/stat and takes the time from now, a clock
-// that does not go back. idle and most are the machine's
-// power at rest and with all CPUs busy: 0 ≤ idle ≤ most ≤ MaxWatts, most > 0.
+// New makes a sensor that reads <procfs>/stat. idle and most are the machine's power at rest and with all
+// CPUs busy: 0 ≤ idle ≤ most ≤ MaxWatts, most > 0.
 //
-// The counter starts at 0: unlike one in hardware it does not go on while the program is away.
-func New(procfs string, idle, most energy.Watts, now func() time.Time) (*Sensor, error) {
+// The counter is a function of the machine's CPU time since boot alone, so, like one in hardware, it goes
+// on while the program is away. CPUs that are plugged in or taken away make it jump.
+func New(procfs string, idle, most energy.Watts) (*Sensor, error) {
 	switch {
 	case !(idle >= 0 && idle <= MaxWatts): // also not a number
 		return nil, fmt.Errorf("estimate: idle power is %g W, want 0 to %g", float64(idle), float64(MaxWatts))
@@ -54,12 +47,10 @@ func New(procfs string, idle, most energy.Watts, now func() time.Time) (*Sensor,
 	case idle > most:
 		return nil, fmt.Errorf("estimate: idle power (%v) is above full-load power (%v): are they swapped?", idle, most)
 	}
-	s := &Sensor{stat: filepath.Join(procfs, "stat"), idle: idle, max: most, now: now}
-	t, err := readCPUTime(s.stat)
-	if err != nil {
+	s := &Sensor{stat: filepath.Join(procfs, "stat"), idle: idle, max: most}
+	if _, err := readCPUTime(s.stat); err != nil {
 		return nil, fmt.Errorf("estimate: %w", err)
 	}
-	s.last, s.at = t, now()
 	return s, nil
 }
 
@@ -70,40 +61,27 @@ func (s *Sensor) Zones() []energy.Zone {
 	}}
 }
 
-// Read puts the energy since New into the first element of dst, if there is one. The counter never goes
-// back. When /proc/stat cannot be read, the time until it can is covered by the next good reading.
+// Read puts the energy since the machine's boot into the first element of dst, if there is one. Between two ticks of
+// the kernel's clock it stands still, and it never goes back: where the machine's CPU time does (iowait
+// may fall, and all times do when CPUs are taken away, proc_stat(5)), it waits.
 func (s *Sensor) Read(dst []energy.Reading) {
 	if len(dst) == 0 {
 		return
 	}
-	if err := s.step(); err != nil {
+	t, err := readCPUTime(s.stat)
+	if err != nil {
 		dst[0] = energy.Reading{Err: fmt.Errorf("estimate: %w", err)}
 		return
 	}
+	s.count = max(s.count, s.energyOf(t))
 	dst[0] = energy.Reading{Energy: s.count}
 }
 
-// step counts the energy since the last step. Between two ticks of the kernel's clock no CPU time
-// passes and no utilisation is known: the step then waits, and a later one covers its time as well.
-func (s *Sensor) step() error {
-	t, err := readCPUTime(s.stat)
-	if err != nil {
-		return err
-	}
-	now := s.now()
-	// A time that fell is where to go on from: iowait may fall, and all do when CPUs are taken away (proc_stat(5)).
-	s.last.busy, s.last.idle = min(s.last.busy, t.busy), min(s.last.idle, t.idle)
-	busy, idle := t.busy-s.last.busy, t.idle-s.last.idle
-	elapsed := now.Sub(s.at)
-	if busy+idle == 0 || elapsed <= 0 {
-		return nil
-	}
-	utilisation := float64(busy) / (float64(busy) + float64(idle))
-	power := float64(s.idle) + float64(s.max-s.idle)*utilisation
-	whole, rest := math.Modf(s.rest + power*elapsed.Seconds()*1e6)
-	s.count += energy.Microjoules(whole)
-	s.rest, s.last, s.at = rest, t, now
-	return nil
+// energyOf gives what the machine has used in so much CPU time: each CPU has an equal part of the power,
+// and its part is the full load's while it is busy, and the idle machine's else.
+func (s *Sensor) energyOf(t cpuTime) energy.Microjoules {
+	const tick = 1e6 / 100 // µs; USER_HZ is 100
+	return energy.Microjoules((float64(s.max)*float64(t.busy) + float64(s.idle)*float64(t.idle)) * tick / float64(t.cpus))
 }
 
 // Close does nothing: no file is kept open.
@@ -113,24 +91,28 @@ func (s *Sensor) Close() error { return nil }
 type cpuTime struct {
 	busy uint64 // user, nice, system, irq, softirq, steal
 	idle uint64 // idle, iowait
+	cpus int    // that are online
 }
 
-// readCPUTime reads the first line of a /proc/stat.
+// readCPUTime reads the first lines of a /proc/stat: the sum, and one for each CPU that is online.
 func readCPUTime(path string) (cpuTime, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return cpuTime{}, err
 	}
 	defer func() { _ = f.Close() }()
-	var buf [512]byte // the line has at most ten numbers of 20 digits
-	n, err := f.Read(buf[:])
-	if err != nil && !errors.Is(err, io.EOF) {
+	lines := bufio.NewScanner(f)
+	lines.Scan()
+	first := bytes.Clone(lines.Bytes())
+	t, ok := parseCPUTime(first)
+	for lines.Scan() && bytes.HasPrefix(lines.Bytes(), []byte("cpu")) {
+		t.cpus++
+	}
+	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
 		return cpuTime{}, err
 	}
-	line, _, whole := bytes.Cut(buf[:n], []byte("\n"))
-	t, ok := parseCPUTime(line)
-	if !whole || !ok {
-		return cpuTime{}, fmt.Errorf("%s: the first line is %.80q, want \"cpu\" and its times", path, line)
+	if !ok || t.cpus == 0 {
+		return cpuTime{}, fmt.Errorf("%s: the first line is %.80q, want \"cpu\" and its times, and after it a line for each CPU", path, first)
 	}
 	return t, nil
 }
