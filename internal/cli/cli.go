@@ -130,6 +130,7 @@ func newEnv(p Program) *Env {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	e.root.SuggestionsMinimumDistance = 2
 	e.root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := e.root.PersistentFlags()
 	flags.StringVar(&e.path, "config", "", "configuration file (YAML)")
