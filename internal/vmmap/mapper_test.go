@@ -51,7 +51,7 @@ func TestAnArgvClaimNeverTakesAVM(t *testing.T) {
 			h.status(1, "victim", uuidA, 20)
 			return &fakeLibvirt{domains: []Domain{{ID: 1, UUID: uuidA, Name: "victim", State: Running}}}
 		}, FromLibvirt},
-		{"libvirt alone", func(h *fakeHost) Lister {
+		{"libvirt alone", func(*fakeHost) Lister {
 			return &fakeLibvirt{domains: []Domain{{ID: 1, UUID: uuidA, Name: "victim", State: Running}}}
 		}, FromLibvirt},
 		{"runtime files alone", func(h *fakeHost) Lister { h.status(1, "victim", uuidA, 20); return nil }, FromRuntime},
@@ -83,6 +83,36 @@ func TestAShutOffDomainCannotBeClaimed(t *testing.T) {
 	vm := look(t, m)[uuidA]
 	if vm.State != Shutoff || vm.Process != (Process{}) || m.Conflicts() != 1 {
 		t.Errorf("got %+v, %d conflicts", vm, m.Conflicts())
+	}
+}
+
+// Of two claims with equal right the older process wins, whatever its process id.
+func TestTheOlderClaimWins(t *testing.T) {
+	h := newFakeHost(t, qemu(10, 600, 1000, "young", uuidA), qemu(20, 500, 1001, "old", uuidA))
+	m := h.mapper(nil)
+	if vms := look(t, m); len(vms) != 1 || vms[uuidA].Name != "old" || m.Conflicts() != 1 {
+		t.Errorf("got %+v, %d conflicts", vms, m.Conflicts())
+	}
+}
+
+// A status document is read again when libvirt has written it again.
+func TestAChangedStatusIsRead(t *testing.T) {
+	h := newFakeHost(t, qemu(20, 500, system, "a", uuidA))
+	h.status(1, "a", uuidA, 20)
+	m := h.mapper(nil)
+	look(t, m)
+	status := filepath.Join(h.runtime, "a.xml")
+	text, err := os.ReadFile(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(status, strings.Replace(string(text), "<vcpu>2", "<vcpu>3", 1)) // as long as before
+	later := time.Now().Add(time.Second)
+	if err := os.Chtimes(status, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if a := look(t, m)[uuidA]; a.VCPUs != 3 {
+		t.Errorf("got %+v", a)
 	}
 }
 
