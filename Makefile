@@ -4,7 +4,7 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 LINT    ?= $(shell $(GO) env GOPATH)/bin/golangci-lint
-VERSION ?= $(shell git describe --tags --dirty 2>/dev/null)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # libvirt is found at run time (dlopen): neither its headers nor the library are needed to build. Calling
 # it takes cgo; without a C compiler that rung is left out, and everything else works.
