@@ -89,6 +89,7 @@ func (t *tally) read(events io.Reader) {
 			}
 			key := test{e.Package, e.Test}
 			switch {
+			case e.Test == "" && e.Output == "PASS\n": // "ok" follows
 			case e.Action == "build-output", e.Action == "output" && e.Test == "":
 				fmt.Fprint(t.out, e.Output)
 			case e.Action == "output":
