@@ -84,7 +84,11 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	log.Info("CPU time", "source", cpu.Name(), "why", note)
+	if note == "" {
+		log.Info("CPU time", "source", cpu.Name())
+	} else {
+		log.Info("CPU time", "source", cpu.Name(), "why", note)
+	}
 	a.OnClose(cpu.Close)
 
 	options := meter.Options{

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/cputime/bpf"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/estimate"
 	"github.com/scaph/scaph/internal/meter"
@@ -57,9 +59,19 @@ type cpuSource interface {
 	Close() error
 }
 
-// openCPUSource opens the configured source of CPU time. note says, where that is left to the program, why it
-// is not the best one.
+// openCPUSource opens the configured source of CPU time. note says, where the choice is left to the program, why it
+// is not the better one.
 func openCPUSource(c config.Config, domains *cputime.Domains) (source cpuSource, note string, err error) {
+	if c.CPUTime.Source != "procfs" {
+		inKernel, err := bpf.New(c.Host.Procfs, domains)
+		if err == nil {
+			return inKernel, "", nil
+		}
+		if c.CPUTime.Source == "bpf" {
+			return nil, "", fmt.Errorf("cputime.source is bpf: %w", err)
+		}
+		note = "short-lived processes are not seen: " + err.Error()
+	}
 	source, err = cputime.NewProcfs(c.Host.Procfs, domains)
 	return source, note, err
 }

@@ -55,7 +55,7 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 		ms.current = vms
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
-			if vms.Complete {
+			if vms.Complete || a.Source != vmmap.FromLibvirt { // only libvirt knows machines that do not run
 				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, vmmap.Process{}
 			}
 		}
