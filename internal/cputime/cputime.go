@@ -27,9 +27,13 @@ type Process struct {
 	Comm   string // the kernel's name of it, at most 15 bytes for user processes; not escaped
 	Kernel bool   // a kernel thread
 	Owner  int32  // for a kernel thread that works for one process (vhost-<pid>): that process; else 0
-	Exited bool   // it ended since the last Sample, and this is the last one that names it
+	Exited bool   // it ended since the last Sample, and this is the last one that names it (but see below)
 	Cgroup uint64 // id (inode number) of its cgroup v2 directory, 0 where the source cannot tell
 	Total  uint64 // ns of CPU time since it started, all its threads, dead ones included
+
+	// A process that lived and ended between two Samples is named once, with Exited set. In rare cases the
+	// last time of one of its threads is told later: then it is named, with Exited set, again, and Total is
+	// of that thread alone. Delta is exact each time.
 
 	// Delta is the CPU time in ns since the last Sample, by domain. The slice belongs to the Sample
 	// and is overwritten by the next one. All zero for a process that was idle.

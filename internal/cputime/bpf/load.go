@@ -27,7 +27,7 @@ type probes struct {
 }
 
 // load brings the programs into the kernel and attaches them.
-func load() (*probes, error) {
+func load(ringSize uint32) (*probes, error) {
 	if err := initialNamespaces(); err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func load() (*probes, error) {
 		return nil, explain("lift the limit of locked memory (before Linux 5.11 this takes CAP_SYS_RESOURCE)", err)
 	}
 	p := new(probes)
-	if p.collection, err = ebpf.NewCollection(collection(l)); err != nil {
+	if p.collection, err = ebpf.NewCollection(collection(l, ringSize)); err != nil {
 		return nil, explain("load the BPF programs", err)
 	}
 	if err := p.attach(); err != nil {

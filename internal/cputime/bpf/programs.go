@@ -21,7 +21,7 @@ const ringSize = 2 << 20
 
 // collection puts the two programs together. They are declared under a licence that the kernel takes
 // for the helpers they call (bpf_seq_write and bpf_probe_read_kernel are for GPL-compatible programs).
-func collection(l layout) *ebpf.CollectionSpec {
+func collection(l layout, ringSize uint32) *ebpf.CollectionSpec {
 	const license = "Dual MIT/GPL"
 	return &ebpf.CollectionSpec{
 		Maps: map[string]*ebpf.MapSpec{

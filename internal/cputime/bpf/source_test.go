@@ -15,9 +15,14 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 )
 
-func open(t testing.TB) *Source {
+func start(t testing.TB) *Source {
 	t.Helper()
-	p, err := New("/proc", cputime.NewDomains("/sys", nil, nil))
+	return startOn(t, cputime.NewDomains("/sys", nil, nil), ringSize)
+}
+
+func startOn(t testing.TB, domains *cputime.Domains, ringSize uint32) *Source {
+	t.Helper()
+	p, err := open("/proc", domains, ringSize)
 	if err != nil {
 		t.Fatalf("these tests need root, or CAP_BPF and CAP_PERFMON: %v", err)
 	}
@@ -68,7 +73,7 @@ func lookUntil(t *testing.T, p *Source, done func(*cputime.Sample) bool) {
 }
 
 func TestAgreesWithTheProcessClock(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	look(t, p)
 	c := startChild(t, "command 500ms")
 	pid := c.cmd.Process.Pid
@@ -98,7 +103,7 @@ func TestAgreesWithTheProcessClock(t *testing.T) {
 }
 
 func TestNamesProcessesAsProcfsDoes(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	procfs, err := cputime.NewProcfs("/proc", cputime.NewDomains("/sys", nil, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +153,7 @@ func cgroupOf(t *testing.T, pid int) uint64 {
 
 // TestShortLivedProcesses lets 100 processes of 20 ms live and die while somebody looks each second.
 func TestShortLivedProcesses(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	look(t, p)
 	const processes = 100
 	var mu sync.Mutex // guards used
@@ -207,7 +212,7 @@ func TestShortLivedProcesses(t *testing.T) {
 }
 
 func TestThreadsThatEnd(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	look(t, p)
 	c := startChild(t, "threads 10ms")
 	pid := c.cmd.Process.Pid
@@ -239,7 +244,7 @@ func TestThreadsThatEnd(t *testing.T) {
 }
 
 func TestExecByAnotherThread(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	look(t, p)
 	c := startChild(t, "exec 200ms")
 	pid := c.cmd.Process.Pid
@@ -257,7 +262,7 @@ func TestExecByAnotherThread(t *testing.T) {
 }
 
 func TestRestoreIsALongTick(t *testing.T) {
-	first := open(t)
+	first := start(t)
 	c := startChild(t, "command 200ms")
 	pid := c.cmd.Process.Pid
 	before := c.ask()
@@ -270,7 +275,7 @@ func TestRestoreIsALongTick(t *testing.T) {
 	after := c.ask()
 	late := startChild(t, "command 200ms")
 	lateClock := late.ask()
-	second := open(t)
+	second := start(t)
 	second.Restore(b)
 	s := look(t, second)
 	if q := find(s, pid); !within(time.Duration(q.Delta[0]), after-before, 0.02) {
@@ -288,7 +293,7 @@ func TestRestoreIsALongTick(t *testing.T) {
 	c.end()
 	late.end()
 
-	third := open(t)
+	third := start(t)
 	b.BootID = "another"
 	third.Restore(b)
 	for _, q := range look(t, third).Processes {
@@ -299,7 +304,7 @@ func TestRestoreIsALongTick(t *testing.T) {
 }
 
 func TestSteadyStateAllocatesNothingPerProcess(t *testing.T) {
-	p := open(t)
+	p := start(t)
 	s := new(cputime.Sample)
 	measure := func() float64 {
 		if err := p.Sample(s); err != nil {
@@ -374,14 +379,99 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	}
 }
 
-func BenchmarkBPFSample(b *testing.B) {
-	p := open(b)
-	s := look(b, p)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Sample(s); err != nil {
-			b.Fatal(err)
+// TestPinnedProcessPaysForItsSocket takes each CPU for a socket of its own.
+func TestPinnedProcessPaysForItsSocket(t *testing.T) {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		t.Fatal(err)
+	}
+	if !allowed.IsSet(0) || !allowed.IsSet(1) {
+		t.Skip("this machine has one CPU: nothing to tell apart")
+	}
+	cpus, err := cputime.ReadTopology("/sys", "/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var zones []cputime.Zone
+	for i := range cpus {
+		cpus[i].Package, cpus[i].Die = i, 0
+		zones = append(zones, cputime.Zone{Package: i, Die: -1})
+	}
+	p := startOn(t, cputime.NewDomains("/sys", cpus, zones), ringSize)
+	look(t, p)
+	c := startChild(t, "command 100ms")
+	pid := c.cmd.Process.Pid
+	var pinned unix.CPUSet
+	pinned.Set(1)
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		var tid int
+		if _, err := fmt.Sscan(task.Name(), &tid); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.SchedSetaffinity(tid, &pinned); err != nil {
+			t.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(s.Processes)), "ns/process")
+	before := c.ask()
+	look(t, p)
+	after := c.ask()
+	q := find(look(t, p), pid)
+	if elsewhere := q.Delta[0]; elsewhere > uint64(after-before)/50 || !within(time.Duration(q.Delta[1]), after-before, 0.03) {
+		t.Errorf("pinned to CPU 1, it pays %v; its clock says %v", q.Delta, after-before)
+	}
+	c.end()
+}
+
+// TestLostEndsAreFaults leaves room for a few ends only.
+func TestLostEndsAreFaults(t *testing.T) {
+	p := startOn(t, cputime.NewDomains("/sys", nil, nil), uint32(os.Getpagesize()))
+	look(t, p)
+	for range 100 {
+		cmd := command("burn 0s")
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lookUntil(t, p, func(s *cputime.Sample) bool { return s.Faults > 0 })
+	for range 2*patience + 2 {
+		look(t, p)
+	}
+	for _, task := range p.tasks {
+		if p.looks-task.seen > 2*patience {
+			t.Errorf("a task of %v is still kept", task.process.id)
+		}
+	}
+	if len(p.baseline) != len(p.processes) || len(p.byID) != len(p.processes) {
+		t.Errorf("%d processes, %d by id, %d in the baseline", len(p.processes), len(p.byID), len(p.baseline))
+	}
+}
+
+func BenchmarkBPFSample(b *testing.B) {
+	for _, idle := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("idle=%d", idle), func(b *testing.B) {
+			for range idle {
+				sleeper := exec.Command("sleep", "infinity")
+				if err := sleeper.Start(); err != nil {
+					b.Fatal(err)
+				}
+				b.Cleanup(func() {
+					_ = sleeper.Process.Kill()
+					_ = sleeper.Wait()
+				})
+			}
+			p := start(b)
+			s := look(b, p)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := p.Sample(s); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(s.Processes)), "ns/process")
+		})
+	}
 }

@@ -1,0 +1,228 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/scaph/scaph/internal/cputime"
+)
+
+const second = 1_000_000_000
+
+// A state is what the kernel would tell of one task.
+type state struct {
+	address           uint64
+	pid, tgid, parent uint32
+	start, leader     uint64 // ns since boot
+	runtime, dead     uint64
+	cpu               uint32
+	comm              string
+	kernelThread      bool
+}
+
+func (k state) record() []byte {
+	r := make([]byte, recordSize)
+	for at, v := range map[int]uint64{
+		atAddress: k.address, atStart: k.start, atLeaderStart: k.leader, atRuntime: k.runtime, atDeadRuntime: k.dead, atCgroup: 7,
+	} {
+		binary.NativeEndian.PutUint64(r[at:], v)
+	}
+	for at, v := range map[int]uint32{atPID: k.pid, atTGID: k.tgid, atParent: k.parent, atCPU: k.cpu} {
+		binary.NativeEndian.PutUint32(r[at:], v)
+	}
+	if k.kernelThread {
+		binary.NativeEndian.PutUint32(r[atFlags:], 0x00200000)
+	}
+	copy(r[atComm:atComm+commSize-1], k.comm)
+	return r
+}
+
+// A fake is a source whose kernel is the test.
+type fake struct {
+	*Source
+	now uint64
+}
+
+func newFake() *fake {
+	var cpus []cputime.CPU
+	for i := range 2 {
+		cpus = append(cpus, cputime.CPU{Number: i, Package: i})
+	}
+	zones := []cputime.Zone{{Package: 0, Die: -1}, {Package: 1, Die: -1}}
+	return &fake{newSource(cputime.NewDomains("/nonexistent", cpus, zones)), 1000 * second}
+}
+
+// look takes a look, one second after the last, that finds these tasks ended and these listed.
+func (f *fake) look(ended, listed []state) *cputime.Sample {
+	s := new(cputime.Sample)
+	s.Reset(2)
+	for _, k := range ended {
+		f.freed = append(f.freed, k.record()...)
+	}
+	var records []byte
+	for _, k := range listed {
+		records = append(records, k.record()...)
+	}
+	f.account(s, f.now, records, false)
+	f.now += second
+	return s
+}
+
+// expect compares a process's entry; exited is what it must say.
+func expect(t *testing.T, s *cputime.Sample, pid int, exited bool, total uint64, delta ...uint64) {
+	t.Helper()
+	found := 0
+	for _, q := range s.Processes {
+		if q.PID == int32(pid) && q.Exited == exited {
+			found++
+			if q.Total != total || !slices.Equal(q.Delta, delta) {
+				t.Errorf("%+v; expected total %d, delta %v", q, total, delta)
+			}
+		}
+	}
+	if found != 1 {
+		t.Errorf("pid %d, exited %v: %d entries", pid, exited, found)
+	}
+}
+
+func TestFirstLookTakesAccountsOfTheDead(t *testing.T) {
+	f := newFake()
+	f.bootID = "boot"
+	id := cputime.ID{PID: 10, Start: 100}
+	f.cpus = new(cputime.CPUs)
+	f.Restore(cputime.Baseline{BootID: "boot", Processes: map[cputime.ID]uint64{id: 400}})
+	leader := state{address: 1, pid: 10, tgid: 10, start: second, leader: second, runtime: 300, dead: 200, cpu: 0}
+	thread := state{address: 2, pid: 11, tgid: 10, start: 2 * second, leader: second, runtime: 100, dead: 200, cpu: 1}
+	limbo := state{address: 3, pid: 12, tgid: 10, start: 2 * second, leader: second, runtime: 150, dead: 200, cpu: 1}
+	expect(t, f.look([]state{limbo}, []state{thread, leader}), 10, false, 600, 150, 50)
+	// A thread that had ended by the first look, and is told of now, is among the dead already.
+	expect(t, f.look([]state{limbo}, []state{thread, leader}), 10, false, 600, 0, 0)
+}
+
+func TestProcessBetweenTwoLooks(t *testing.T) {
+	f := newFake()
+	f.look(nil, nil)
+	born := f.now
+	leader := state{address: 1, pid: 10, tgid: 10, parent: 3, start: born, leader: born, runtime: 30, cpu: 1, comm: "short"}
+	thread := state{address: 2, pid: 11, tgid: 10, start: born, leader: born, runtime: 5, cpu: 0, comm: "thread"}
+	s := f.look([]state{thread, leader}, nil)
+	expect(t, s, 10, true, 35, 5, 30)
+	if q := s.Processes[0]; q.Parent != 3 || q.Cgroup != 7 || q.Comm != "short" {
+		t.Errorf("%+v", q)
+	}
+	if s := f.look(nil, nil); len(s.Processes) != 0 || len(f.byID)+len(f.tasks)+len(f.baseline) != 0 {
+		t.Errorf("something is left: %+v", s)
+	}
+}
+
+func TestLastSliceIsChargedWhenTheEndIsToldLate(t *testing.T) {
+	f := newFake()
+	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
+	f.look(nil, []state{k})
+	expect(t, f.look(nil, nil), 10, false, 30, 0, 0) // gone from the list, not freed
+	k.runtime = 45
+	expect(t, f.look([]state{k}, nil), 10, true, 45, 15, 0)
+}
+
+func TestReusedAddressAndPID(t *testing.T) {
+	f := newFake()
+	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
+	f.look(nil, []state{k})
+	old := k
+	old.runtime = 31
+	k.start, k.leader, k.runtime = f.now, f.now, 3
+	s := f.look([]state{old}, []state{k})
+	expect(t, s, 10, true, 31, 1, 0)
+	expect(t, s, 10, false, 3, 3, 0)
+	if len(f.baseline) != 1 {
+		t.Errorf("baseline %v", f.baseline)
+	}
+	next := k // the same with the end of the former one lost: its last slice is, too
+	next.start, next.leader, next.runtime = f.now, f.now, 2
+	s = f.look(nil, []state{next})
+	expect(t, s, 10, true, 3, 0, 0)
+	expect(t, s, 10, false, 2, 2, 0)
+}
+
+func TestExecTakesOnTheLeader(t *testing.T) {
+	f := newFake()
+	leader := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
+	thread := state{address: 2, pid: 11, tgid: 10, start: 9, leader: 5, runtime: 100}
+	f.look(nil, []state{leader, thread})
+	leader.pid, leader.runtime = 11, 31
+	thread.pid, thread.start, thread.runtime = 10, 5, 120
+	expect(t, f.look([]state{leader}, []state{thread}), 10, false, 151, 21, 0)
+	thread.runtime = 121
+	expect(t, f.look([]state{thread}, nil), 10, true, 152, 1, 0)
+}
+
+func TestForgetsWhatIsNeverToldToEnd(t *testing.T) {
+	f := newFake()
+	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
+	f.look(nil, []state{k})
+	for range patience {
+		expect(t, f.look(nil, nil), 10, false, 30, 0, 0)
+	}
+	expect(t, f.look(nil, nil), 10, true, 30, 0, 0)
+	if len(f.tasks)+len(f.byID)+len(f.baseline)+len(f.processes) != 0 {
+		t.Errorf("left: %d tasks, %d processes", len(f.tasks), len(f.processes))
+	}
+}
+
+func TestVhostThreadHasItsOwner(t *testing.T) {
+	f := newFake()
+	s := f.look(nil, []state{
+		{address: 1, pid: 10, tgid: 10, comm: "vhost-4711", kernelThread: true},
+		{address: 2, pid: 11, tgid: 11, comm: "vhost-4711"},
+	})
+	if s.Processes[0].Owner != 4711 || s.Processes[1].Owner != 0 {
+		t.Errorf("%+v", s.Processes)
+	}
+}
+
+// FuzzAccount lets anything happen to a few tasks. What holds whatever the kernel tells: a process's
+// Total is the sum of its Deltas, it does not fall, and after its end it is not listed.
+func FuzzAccount(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 0x80, 1, 2, 9, 0xff, 1, 2, 3})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		src := newFake()
+		src.look(nil, nil)
+		totals := make(map[cputime.ID]uint64)
+		var ended, listed []state
+		for len(script) >= 4 {
+			a, b, c, d := script[0], script[1], script[2], script[3]
+			script = script[4:]
+			tgid := uint32(b%4) + 1
+			leader := src.began + uint64(c%2)*second
+			k := state{
+				address: uint64(a % 8), tgid: tgid, pid: tgid + uint32(c%3), leader: leader,
+				start: leader + uint64(d%2)*second, runtime: uint64(d), cpu: uint32(d % 2), comm: string(script[:min(3, len(script))]),
+			}
+			if k.pid == k.tgid {
+				k.start = leader
+			}
+			switch {
+			case a&0x80 == 0:
+				listed = append(listed, k)
+			case a&0x40 == 0:
+				ended = append(ended, k)
+			default:
+				for _, q := range src.look(ended, listed).Processes {
+					if q.Total != totals[q.ID]+q.Delta[0]+q.Delta[1] {
+						t.Fatalf("%+v, before %d", q, totals[q.ID])
+					}
+					if totals[q.ID] = q.Total; q.Exited {
+						delete(totals, q.ID)
+					}
+				}
+				ended, listed = nil, nil
+			}
+		}
+		for _, q := range src.processes {
+			if q.tasks < 0 || q.tasks > len(src.tasks) {
+				t.Fatalf("%d tasks of %v", q.tasks, q.id)
+			}
+		}
+	})
+}
