@@ -129,7 +129,7 @@ func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Pu
 
 // reading is a machine's own meter: what it was charged, from the first time that it was seen.
 func reading(vm *meter.VM, publish config.Publish, psys bool) vfs.Reading {
-	profile, policy := publish.For(vm.UUID, vm.Name)
+	profile, policy := publish.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
 	r := vfs.Reading{
 		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
 		Policy: vfs.Policy{

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,10 +89,14 @@ func vmsCommand(e *cli.Env) *cobra.Command {
 					return nil
 				}
 				v := terminal.Between(first, now)
-				if output == "json" {
-					return terminal.WriteVMsJSON(cmd.OutOrStdout(), v, nil)
+				share := func(uuid string) string {
+					i := slices.IndexFunc(now.VMs, func(vm meter.VM) bool { return vm.UUID == uuid })
+					return now.VMs[i].Share // a View has the Snapshot's machines
 				}
-				return terminal.WriteVMs(cmd.OutOrStdout(), v, nil)
+				if output == "json" {
+					return terminal.WriteVMsJSON(cmd.OutOrStdout(), v, share)
+				}
+				return terminal.WriteVMs(cmd.OutOrStdout(), v, share)
 			}})
 			return a.Run(ctx)
 		},

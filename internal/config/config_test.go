@@ -133,14 +133,18 @@ tree:
 
 	for _, vm := range []struct {
 		uuid, name string
+		asked      Profile // by the domain's own definition
 		profile    Profile
 		quantum    Energy
 	}{
-		{"u", "web.01", Untrusted, 2500 * Millijoule}, // names have a case
-		{"u", "Web.01", Off, Millijoule},
-		{"6b1f3c2e-0000-4000-8000-000000000001", "Web.01", Trusted, Millijoule},
+		{"u", "web.01", "", Untrusted, 2500 * Millijoule}, // names have a case
+		{"u", "Web.01", "", Off, Millijoule},
+		{"6b1f3c2e-0000-4000-8000-000000000001", "Web.01", "", Trusted, Millijoule},
+		{"u", "web.01", "trusted", Trusted, Millijoule},
+		{"u", "web.01", "everything", Untrusted, 2500 * Millijoule},
+		{"u", "Web.01", "trusted", Off, Millijoule},
 	} {
-		if profile, policy := c.Tree.Publish.For(vm.uuid, vm.name); profile != vm.profile || policy.Quantum != vm.quantum {
+		if profile, policy := c.Tree.Publish.For(vm.uuid, vm.name, vm.asked); profile != vm.profile || policy.Quantum != vm.quantum {
 			t.Errorf("%s: %s %+v", vm.name, profile, policy)
 		}
 	}

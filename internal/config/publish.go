@@ -44,17 +44,19 @@ func (p Profile) policy() Policy {
 // valid tells whether the profile is one of the above.
 func (p Profile) valid() bool { return p == Trusted || p == Untrusted || p == Off }
 
-// For gives profile and policy of one virtual machine. An override by UUID goes before one by name:
-// a name can be used again.
-func (p Publish) For(uuid, name string) (Profile, Policy) {
-	override, ok := p.VMs[uuid]
-	if !ok {
-		override, ok = p.VMs[name]
+// For gives profile and policy of one virtual machine. An override by UUID goes before one by name: a name can be
+// used again. Both go before what the machine's own definition asks for, which
+// counts where it is a profile: whoever may edit a domain's definition owns the host.
+func (p Publish) For(uuid, name string, asked Profile) (Profile, Policy) {
+	profile := p.Profile
+	if override, ok := p.VMs[uuid]; ok {
+		profile = override.Profile
+	} else if override, ok := p.VMs[name]; ok {
+		profile = override.Profile
+	} else if asked.valid() {
+		profile = asked
 	}
-	if !ok {
-		return p.Profile, p.Policy
-	}
-	return override.Profile, p.PolicyOf(override.Profile)
+	return profile, p.PolicyOf(profile)
 }
 
 // PolicyOf gives the policy of a profile that was chosen for one virtual machine: the configured

@@ -91,6 +91,8 @@ type VM struct {
 	Present               bool   // false for one that is gone: only its series are still there
 	Source                string // libvirt, runtime, argv
 	Project, User, Flavor string // owner, "" where unknown
+	Share                 string // how its meter is shared with it: virtiofs, 9p, no; "" where unknown
+	Publish               string // profile that the machine's own definition asks for, "" if none; not validated
 	VCPUs                 int
 	PID                   int32 // of its qemu, 0 when shut off
 	Energy                Energies

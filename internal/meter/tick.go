@@ -92,6 +92,7 @@ func (m *Meter) showMachines(s *Snapshot) {
 			UUID: a.UUID, Name: a.Name, Title: a.Title,
 			State: string(a.State), Present: a.present, Source: string(a.Source),
 			Project: a.Project, User: a.User, Flavor: a.Flavor,
+			Share: a.Share, Publish: a.Publish,
 			VCPUs: a.VCPUs, PID: a.VM.Process.PID,
 			Energy: m.energiesOf(a.slot), Before: a.before,
 			CPU: time.Duration(a.cpu), Power: m.powerOf(a.slot),

@@ -17,7 +17,17 @@ type Domain struct {
 	Project string
 	User    string
 	Flavor  string
+	Share   string
+	Publish string
 }
+
+// ShareTag is the <target dir> under which a machine finds its meter; scaphandre chose it.
+const ShareTag = "scaphandre"
+
+// ourNamespace is that of our element in a domain's <metadata>:
+//
+//	<scaph:publish xmlns:scaph='urn:scaph:1' profile='untrusted'/>
+const ourNamespace = "urn:scaph:1"
 
 // novaNamespace is how the namespaces of OpenStack's metadata begin; a version follows.
 const novaNamespace = "http://openstack.org/xmlns/libvirt/nova/"
@@ -42,7 +52,19 @@ type domainXML struct {
 			User    ownerXML `xml:"owner>user"`
 			Project ownerXML `xml:"owner>project"`
 		} `xml:"instance"`
+		Publish []struct {
+			XMLName xml.Name
+			Profile string `xml:"profile,attr"`
+		} `xml:"publish"`
 	} `xml:"metadata"`
+	Filesystems []struct {
+		Driver struct {
+			Type string `xml:"type,attr"` // absent: 9p
+		} `xml:"driver"`
+		Target struct {
+			Dir string `xml:"dir,attr"`
+		} `xml:"target"`
+	} `xml:"devices>filesystem"`
 }
 
 // ownerXML is a user or a project of OpenStack's.
@@ -78,6 +100,19 @@ func (x *domainXML) domain() (Domain, error) {
 			d.Flavor = instance.Flavor.Name
 			d.User, d.Project = instance.User.String(), instance.Project.String()
 			break
+		}
+	}
+	for _, p := range x.Metadata.Publish {
+		if p.XMLName.Space == ourNamespace {
+			d.Publish = p.Profile
+		}
+	}
+	for _, f := range x.Filesystems {
+		if f.Target.Dir == ShareTag {
+			d.Share = "9p"
+			if f.Driver.Type == "virtiofs" {
+				d.Share = "virtiofs"
+			}
 		}
 	}
 	return d, nil

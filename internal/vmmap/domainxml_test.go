@@ -27,9 +27,12 @@ func TestParseStatus(t *testing.T) {
 
 func TestParseDomain(t *testing.T) {
 	const running = `<domain type='kvm' id='7'><name>a&amp;b</name><uuid>03DEAE90-1B70-403F-B41C-991F9D83D8C0</uuid><vcpu placement='static'> 4 </vcpu>
-		<metadata><other:instance xmlns:other="urn:x"><other:flavor name="no"/></other:instance></metadata></domain>`
+		<metadata><other:instance xmlns:other="urn:x"><other:flavor name="no"/></other:instance>
+		<other:publish xmlns:other="urn:x" profile="off"/><scaph:publish xmlns:scaph="urn:scaph:1" profile="untrusted"/></metadata>
+		<devices><filesystem><target dir="home"/></filesystem>
+		<filesystem><driver type="virtiofs"/><target dir="scaphandre"/></filesystem></devices></domain>`
 	d, err := ParseDomain([]byte(running))
-	if want := (Domain{ID: 7, UUID: uuidA, Name: "a&b", VCPUs: 4, State: Running}); err != nil || d != want {
+	if want := (Domain{ID: 7, UUID: uuidA, Name: "a&b", VCPUs: 4, State: Running, Share: "virtiofs", Publish: "untrusted"}); err != nil || d != want {
 		t.Errorf("got %+v, %v", d, err)
 	}
 	for title, document := range map[string]string{

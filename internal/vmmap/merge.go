@@ -188,7 +188,11 @@ func (m *merger) addClaims() (conflicts []conflict) {
 }
 
 func vmOf(d Domain, source Source) VM {
-	return VM{UUID: d.UUID, Name: label(d.Name), Title: d.Title, VCPUs: d.VCPUs, State: d.State, Source: source,
+	share := d.Share
+	if share == "" {
+		share = "no"
+	}
+	return VM{Share: share, Publish: d.Publish, UUID: d.UUID, Name: label(d.Name), Title: d.Title, VCPUs: d.VCPUs, State: d.State, Source: source,
 		Project: d.Project, User: d.User, Flavor: d.Flavor}
 }
 

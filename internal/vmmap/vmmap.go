@@ -60,6 +60,8 @@ type VM struct {
 	Project string // owner, from OpenStack-style libvirt metadata; "" if none
 	User    string
 	Flavor  string
+	Share   string    // how its meter is shared with it: "virtiofs", "9p", "no", "" where that is not known
+	Publish string    // profile that its <metadata> asks for, "" for the configured one; not validated
 	Process Process   // its qemu; zero when Shutoff, or when it was not found
 	Helpers []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
 }
