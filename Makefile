@@ -3,7 +3,7 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
-LINT    ?= $(shell $(GO) env GOPATH)/bin/golangci-lint
+GOLANGCI_LINT ?= $(shell $(GO) env GOPATH)/bin/golangci-lint
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # libvirt is found at run time (dlopen): neither its headers nor the library are needed to build. Calling
@@ -49,8 +49,8 @@ bench: ## Go benchmarks of the hot paths, ready for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -tags $(TAGS) ./internal/...
 
 lint: ## formatting and the chosen linters
-	@test -x '$(LINT)' || { echo 'golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0'; exit 1; }
-	$(LINT) run
+	@test -x '$(GOLANGCI_LINT)' || { echo 'golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0'; exit 1; }
+	$(GOLANGCI_LINT) run
 
 docs: ## write the pages that are made from the program
 	$(GO) test -count 1 -run TestReference ./internal/export/prometheus -update
