@@ -13,7 +13,7 @@ func TestParseStatus(t *testing.T) {
 	}
 	d, pid, err := parseStatus(document)
 	want := Domain{ID: 1, UUID: uuidA, Name: "web", Title: "A title", VCPUs: 1, State: Running,
-		Project: "proj", User: "alice", Flavor: "m1.small"}
+		Project: "proj", User: "alice", Flavor: "m1.small", Share: "virtiofs"}
 	if err != nil || pid != 13648 || d != want {
 		t.Errorf("got %+v, pid %d, %v", d, pid, err)
 	}
