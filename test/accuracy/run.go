@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/scaph/scaph/test/accuracy/judge"
+	"github.com/scaph/scaph/test/accuracy/machine"
+)
+
+// A scenario is a kind of machine, what happens to the meter on it, and what the meter has to keep.
+type scenario struct {
+	name    string
+	machine machine.Options // without the seed
+	steps   int
+	kills   int // SIGKILLs of the meter, spread over the steps
+	bounds  judge.Bounds
+}
+
+// scrapeEvery is well below a tick, so that no window is missed.
+const scrapeEvery = 20 * time.Millisecond
+
+// A run is one scenario with one seed and one meter.
+type run struct {
+	scenario
+	meter   meter
+	dir     string
+	machine *machine.Machine
+	judge   *judge.Judge
+	now     *running
+	random  *rand.Rand
+}
+
+// perform runs a meter on a simulated machine and judges it.
+func perform(ctx context.Context, s scenario, seed uint64, m meter) (_ judge.Verdict, err error) {
+	dir, err := os.MkdirTemp("", "scaph-accuracy-")
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+	}()
+	truth, err := os.Create(filepath.Join(dir, "truth"))
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	defer truth.Close()
+	r := &run{scenario: s, meter: m, dir: dir, judge: judge.New(), random: rand.New(rand.NewPCG(seed, 2))}
+	s.machine.Seed = seed
+	r.machine = machine.New(s.machine, truth)
+	if err := r.live(ctx); err != nil {
+		return judge.Verdict{}, fmt.Errorf("%s, seed %d, %s: %w (kept: %s)", s.name, seed, m.name, err, dir)
+	}
+	if _, err := truth.Seek(0, 0); err != nil {
+		return judge.Verdict{}, err
+	}
+	return r.judge.Judge(truth)
+}
+
+// live mounts the machine and lets the meter go through the scenario.
+func (r *run) live(ctx context.Context) (err error) {
+	mount := filepath.Join(r.dir, "machine")
+	if err := os.Mkdir(mount, 0o755); err != nil {
+		return err
+	}
+	if err := writeConfigs(r.dir); err != nil {
+		return err
+	}
+	server, err := r.machine.Mount(mount)
+	if err != nil {
+		return fmt.Errorf("mount the simulated machine (it takes root and /dev/fuse): %w", err)
+	}
+	defer func() {
+		if unmountErr := server.Unmount(); err == nil {
+			err = unmountErr
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(r.steps)*time.Second)
+	defer cancel()
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	defer func() { r.now.kill() }()
+	r.machine.Release()
+	for kill := range r.kills {
+		if err := r.until(ctx, r.steps*(kill+1)/(r.kills+1)); err != nil {
+			return err
+		}
+		if err := r.restart(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.until(ctx, r.steps); err != nil {
+		return err
+	}
+	return r.finish(ctx)
+}
+
+// start starts the meter and waits for its first measurement.
+func (r *run) start(ctx context.Context) (err error) {
+	if r.now, err = r.meter.start(ctx, r.dir); err != nil {
+		return err
+	}
+	have := r.judge.Scrapes()
+	err = r.poll(ctx, func() bool { return r.judge.Scrapes() > have })
+	if err != nil {
+		r.now.kill()
+	}
+	return err
+}
+
+// restart kills the meter at any moment of its tick, and lets the machine go on without it for some steps.
+func (r *run) restart(ctx context.Context) error {
+	select {
+	case <-time.After(time.Duration(r.random.IntN(120)) * time.Millisecond):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.now.kill()
+	r.machine.Step(1 + r.random.IntN(2))
+	return r.start(ctx)
+}
+
+// until scrapes until the machine has made so many steps.
+func (r *run) until(ctx context.Context, steps int) error {
+	return r.poll(ctx, func() bool {
+		_, made := r.machine.Progress()
+		return made >= steps
+	})
+}
+
+// finish stops the machine, waits for two ticks that begin after that, and takes the last scrape: it shows
+// everything.
+func (r *run) finish(ctx context.Context) error {
+	r.machine.Hold()
+	before, _ := r.machine.Progress()
+	return r.poll(ctx, func() bool {
+		looks, _ := r.machine.Progress()
+		return looks >= before+3
+	})
+}
+
+// poll scrapes until done says so, and once more.
+func (r *run) poll(ctx context.Context, done func() bool) error {
+	ticker := time.NewTicker(scrapeEvery)
+	defer ticker.Stop()
+	for ended := false; !ended; {
+		ended = done()
+		select {
+		case <-ticker.C:
+		case err := <-r.now.done:
+			r.now.done <- err // for kill
+			return fmt.Errorf("the meter ended by itself: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("the meter does not tick: %w", ctx.Err())
+		}
+		text, err := r.now.scrape(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.judge.Scrape(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
