@@ -19,7 +19,7 @@ const (
 	maxHeader     = 16 << 10         // bytes
 	headerTimeout = 5 * time.Second  // for a request's head
 	readTimeout   = 10 * time.Second // for a whole request
-	writeTimeout  = 30 * time.Second // for an answer, to a slow reader
+	writeTimeout  = 10 * time.Second // for an answer, to a slow reader: it keeps one of the places above
 	idleTimeout   = 2 * time.Minute  // of a kept connection; scrapes come every minute or more often
 	stopTimeout   = 5 * time.Second  // for requests in flight at the end
 )
