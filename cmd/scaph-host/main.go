@@ -25,7 +25,7 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
 		VMs:   openVMs,
 		Serve: serve,
 		Commands: func(e *cli.Env) []*cobra.Command {
-			return []*cobra.Command{vmsCommand(e), qemuCommand(e), checkCommand(e), demoCommand(e)}
+			return []*cobra.Command{vmsCommand(e), qemuCommand(e), mountCommand(e), unmountCommand(e), checkCommand(e), demoCommand(e)}
 		},
 	}))
 }

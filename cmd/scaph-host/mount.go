@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/cli"
+	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/vfs"
+)
+
+// mountCommand is the part of the service that takes root: the unit runs it before the service proper, outside its sandbox.
+func mountCommand(e *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "mount",
+		Short: "Mount the tree and leave it with the service manager (for the service's unit)",
+		Long: `Mount the tree of meters at tree.path and leave it in the service manager's descriptor store, where run finds
+it: the service's unit has this as ExecStartPre=+, so that the service itself needs no right to mount, and
+so that the mount stands where libvirt and qemu see it.
+
+A mount that the store still keeps for an earlier process is left as it is; a stale one is replaced.`,
+		Example: "  ExecStartPre=+/usr/bin/scaph-host mount --config /etc/scaph/scaph-host.yaml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if os.Getenv("NOTIFY_SOCKET") == "" {
+				return cli.UsageErrorf("mount makes no sense by hand: no service manager would keep what it mounts (NOTIFY_SOCKET is not set); run and qemu mount by themselves")
+			}
+			c, log, err := e.Load(cmd, nil)
+			if err != nil || c.Tree.Enabled == config.None {
+				return err
+			}
+			err = mountForStore(c, log)
+			if err != nil && c.Tree.Enabled == config.Auto {
+				log.Warn("there is no tree: guests cannot read their meters", "why", err)
+				return nil
+			}
+			return err
+		},
+	}
+}
+
+// mountForStore mounts the tree and puts it into the store, unless a mount is held there already.
+func mountForStore(c config.Config, log *slog.Logger) error {
+	if !answers(c.Tree.Path) {
+		log.Info("keeping the mount of an earlier process", "path", c.Tree.Path)
+		return nil
+	}
+	version, _ := cli.Version()
+	options := vfs.Options{Path: c.Tree.Path, Procfs: c.Host.Procfs, Log: log}
+	server, err := vfs.Mount(vfs.NewTree(version, 0), options)
+	if err != nil {
+		return err
+	}
+	if err := store.Put(server.Handover()); err != nil {
+		return errors.Join(err, server.Unmount())
+	}
+	log.Info("mounted the tree", "path", server.Path())
+	return server.Close()
+}
+
+// heldAfter is the silence after which a mount is taken for one that is held but not served. Whoever serves one answers in
+// microseconds.
+const heldAfter = 200 * time.Millisecond
+
+// answers tells whether asking for the file system at the path has an outcome. The store's mount has none:
+// as long as somebody holds the descriptor, questions wait; when nobody does any more, they fail at once
+// with ENOTCONN. The descriptors themselves tell nothing here, since the service manager gives them to ExecStart= only.
+//
+// The wait may take a busy machine's mount for a held one. That does no harm: run, which is given no descriptor then, tells
+// what is the matter and is started again. The goroutine ends with the answer, or with this process.
+func answers(path string) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var st unix.Statfs_t
+		_ = unix.Statfs(path, &st) // any outcome will do
+	}()
+	silence := time.NewTimer(heldAfter)
+	defer silence.Stop()
+	select {
+	case <-done:
+		return true
+	case <-silence.C:
+		return false
+	}
+}
+
+// unmountCommand is the end of the tree, when the package is removed.
+func unmountCommand(e *cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "unmount",
+		Short: "Unmount the tree for good (for the removal of the package)",
+		Long: `Unmount the tree of meters at tree.path for good, whether it is served, in use, stale or mounted several times.
+Only mounts of scaph are touched. Guests that have their meter mounted lose it, and must be restarted to have
+it again: to restart or upgrade the service, this is not needed.`,
+		Example: "  systemctl stop scaph-host && scaph-host unmount",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, log, err := e.Load(cmd, nil)
+			if err != nil {
+				return err
+			}
+			n, err := vfs.Unmount(vfs.Options{Path: c.Tree.Path, Procfs: c.Host.Procfs, Log: log})
+			what := fmt.Sprintf("took away %d mounts", n)
+			switch n {
+			case 0:
+				what = "nothing of ours is mounted there"
+			case 1:
+				what = "unmounted"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", c.Tree.Path, what)
+			return err
+		},
+	}
+}
