@@ -403,6 +403,11 @@ func TestZoneVanishes(t *testing.T) {
 		t.Cleanup(func() { unix.Close(fd) })
 		return fd
 	}
+	dir, err := unix.Open(filepath.Join(path, "vm0/intel-rapl:0:0"), unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
 	core, dram := open("intel-rapl:0:0"), open("intel-rapl:0:1")
 	u := update(testTime, 8, testVMs(1)...)
 	u.Kinds = []energy.Kind{energy.DRAM, energy.Psys}
@@ -410,6 +415,9 @@ func TestZoneVanishes(t *testing.T) {
 	buf := make([]byte, 20)
 	if _, err := unix.Pread(core, buf, 0); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("held core: %v, want ENODEV", err)
+	}
+	if _, err := unix.ReadDirent(dir, make([]byte, 1000)); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("held directory of core: %v, want ENOENT", err)
 	}
 	if n, err := unix.Pread(dram, buf, 0); err != nil || string(buf[:n]) != "8\n" {
 		t.Errorf("held dram: %q, %v", buf[:max(n, 0)], err)

@@ -93,10 +93,12 @@ func (st *Store) Put(h Handover) error {
 		return err
 	}
 	// FDPOLL=0: an aborted connection polls as an error, on which the manager would drop it unasked.
-	for name, f := range map[string]*os.File{storedState: state, storedDevice: h.Device} {
-		if err := st.send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, f); err != nil {
-			return err
-		}
+	const store = "FDSTORE=1\nFDPOLL=0\nFDNAME="
+	if err := st.send(store+storedState, state); err != nil {
+		return err
+	}
+	if err := st.send(store+storedDevice, h.Device); err != nil {
+		return err
 	}
 	return st.barrier()
 }

@@ -51,15 +51,15 @@ func (fs *filesystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.A
 	}
 	place, f := st.find(in.NodeId)
 	if place < 0 {
-		return gone(st, f)
+		return gone(f)
 	}
 	fs.attr(st, place, f, &out.Attr)
 	return fuse.OK
 }
 
 // gone is the answer for a node that is held but no longer there: what sysfs answers for a device that was removed.
-func gone(st *state, f file) fuse.Status {
-	if f == vmDir || st.shape.inodes[f].mode&unix.S_IFMT == unix.S_IFDIR {
+func gone(f file) fuse.Status {
+	if f.isDir() {
 		return fuse.ENOENT
 	}
 	return fuse.ENODEV
@@ -72,10 +72,10 @@ func (fs *filesystem) attr(st *state, place int, f file, a *fuse.Attr) {
 	*a = fuse.Attr{Ino: st.names.slots[place].node(f), Mode: n.mode, Nlink: 1, Blksize: blockSize}
 	v := &st.vms[place].now
 	setTimes(a, v.Updated)
-	if n.mode&unix.S_IFMT == unix.S_IFDIR {
+	if f.isDir() {
 		a.Nlink = 2
 		for _, c := range n.children {
-			if st.shape.inodes[c].mode&unix.S_IFMT == unix.S_IFDIR {
+			if c.isDir() {
 				a.Nlink++
 			}
 		}
@@ -109,9 +109,8 @@ func (fs *filesystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 	if in.Flags&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_APPEND) != unix.O_RDONLY {
 		return fuse.EROFS
 	}
-	st := fs.tree.state.Load()
-	if place, f := st.find(in.NodeId); place < 0 {
-		return gone(st, f)
+	if place, f := fs.tree.state.Load().find(in.NodeId); place < 0 {
+		return gone(f)
 	}
 	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	return fuse.OK
@@ -123,7 +122,7 @@ func (fs *filesystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	st := fs.tree.state.Load()
 	place, f := st.find(in.NodeId)
 	if place < 0 {
-		return nil, gone(st, f)
+		return nil, gone(f)
 	}
 	var room [maxContent]byte
 	n := copy(buf, fs.tree.read(room[:0], st, place, f, in.Offset))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +36,15 @@ func (s *Server) Handover() Handover {
 		panic(err) // an int, a string and bytes can always be written
 	}
 	return Handover{Device: s.device.file, State: state}
+}
+
+// path tells where the mount is, or was; "" if that is not known.
+func (h Handover) path() string {
+	var state handoverState
+	if err := json.Unmarshal(h.State, &state); err != nil || !filepath.IsAbs(state.Path) {
+		return ""
+	}
+	return state.Path
 }
 
 // ErrIncompatible says that a mount handed over cannot be taken over by this build, or at this path.

@@ -135,6 +135,8 @@ func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...s
 		var names []string
 		for name, f := range m.store {
 			names = append(names, name)
+			f = dup(t, f) // the store may drop its own as soon as the process runs
+			defer f.Close()
 			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		}
 		m.mu.Unlock()
@@ -271,9 +273,9 @@ func (r *readers) finish(t *testing.T) {
 	t.Logf("%d reads, %d failed, longest %v", r.reads, len(r.failures), r.stall)
 }
 
-// TestKillAndResume kills the service with SIGKILL at random moments under eight readers, with requests in flight, and
+// TestGuestsNeverNoticeRestart kills the service with SIGKILL at random moments under eight readers, with requests in flight, and
 // starts it again, which takes the mount over from the descriptor store; at last it upgrades by SIGTERM.
-func TestKillAndResume(t *testing.T) {
+func TestGuestsNeverNoticeRestart(t *testing.T) {
 	m := newManager(t)
 	path := filepath.Join(t.TempDir(), "tree")
 	epoch := time.Now()
@@ -362,6 +364,25 @@ func TestKillWithoutStore(t *testing.T) {
 	c.end(t, unix.SIGTERM)
 	if mounted("/proc", path) {
 		t.Error("still mounted after SIGTERM, though nobody could take it over")
+	}
+}
+
+// TestMovedTree starts with another mount point than the process before: the old mount does not stay behind.
+func TestMovedTree(t *testing.T) {
+	m := newManager(t)
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
+	startChild(t, m, before, testTime).end(t, unix.SIGTERM)
+	c := startChild(t, m, after, testTime)
+	if c.first != "serving, resumed=false" {
+		t.Errorf("%q", c.first)
+	}
+	if mounted("/proc", before) || !mounted("/proc", after) {
+		t.Errorf("mounted at the old place: %v, at the new one: %v", mounted("/proc", before), mounted("/proc", after))
+	}
+	c.end(t, unix.SIGTERM)
+	if n, err := Unmount(options(t, after)); n != 1 || err != nil {
+		t.Errorf("unmounted %d, %v", n, err)
 	}
 }
 

@@ -79,6 +79,12 @@ func zonePart(f file) (k energy.Kind, part file, ok bool) {
 	return energy.Kind(f >> 4 & 3), f & 0xf, true
 }
 
+// isDir tells whether a file is a directory, whether the host has it or not.
+func (f file) isDir() bool {
+	_, part, zone := zonePart(f)
+	return f == vmDir || f == controlDir || f == scaphDir || (zone && part == zoneDir)
+}
+
 // An inode is what all VMs' files of one number have in common.
 type inode struct {
 	name     string

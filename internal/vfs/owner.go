@@ -11,15 +11,27 @@ import (
 	"strings"
 )
 
-// FindGroup gives the id of the group that qemu and virtiofsd run with, which may read energy_uj. It looks below root
-// ("/" on a live system) at libvirt's own setting, then for the accounts that distributions use. What it found, or
-// that it found nothing and only root may read, stands in why.
+// Auto is the owner that FindGroup looks for by itself.
+const Auto = "auto"
+
+// FindGroup gives the id of the group that may read energy_uj, beside root. The owner is a group's name or
+// number, or Auto: then it is the group that qemu runs with, by libvirt's own setting or else by the accounts that
+// distributions use, and root alone where there is none. All is looked up below root ("/" on a live system).
+// Why says for people what was found where.
 //
-// qemu serves 9p with these rights; virtiofsd, which libvirt starts as root, would not need them.
-func FindGroup(root string) (gid uint32, why string, err error) {
-	groups, err := readGroups(filepath.Join(root, "etc/group"))
+// qemu serves 9p with the rights of that group; virtiofsd, which libvirt starts as root, would not need them.
+func FindGroup(root, owner string) (gid uint32, why string, err error) {
+	account := filepath.Join(root, "etc/group")
+	groups, err := readGroups(account)
 	if err != nil {
 		return 0, "", err
+	}
+	if owner != Auto {
+		gid, ok := groupID(groups, owner)
+		if !ok {
+			return 0, "", fmt.Errorf("tree: owner %q is not a group in %s, nor a number", owner, account)
+		}
+		return gid, "group " + owner + ", as configured", nil
 	}
 	conf := filepath.Join(root, "etc/libvirt/qemu.conf")
 	name, err := qemuGroup(conf)
@@ -27,14 +39,11 @@ func FindGroup(root string) (gid uint32, why string, err error) {
 		return 0, "", err
 	}
 	if name != "" {
-		// libvirt takes "+107" and "107" for numbers, unless a group has that name.
-		if gid, ok := groups[name]; ok {
-			return gid, fmt.Sprintf("group %s, from %s", name, conf), nil
+		gid, ok := groupID(groups, name)
+		if !ok {
+			return 0, "", fmt.Errorf("tree: %s names group %q, which %s does not know", conf, name, account)
 		}
-		if n, err := strconv.ParseUint(strings.TrimPrefix(name, "+"), 10, 32); err == nil {
-			return uint32(n), fmt.Sprintf("group %d, from %s", n, conf), nil
-		}
-		return 0, "", fmt.Errorf("tree: %s names group %q, which %s does not know", conf, name, filepath.Join(root, "etc/group"))
+		return gid, fmt.Sprintf("group %s, from %s", name, conf), nil
 	}
 	for _, name := range []string{"libvirt-qemu", "qemu", "kvm"} { // Debian and Ubuntu; Fedora, RHEL, SUSE; the rest
 		if gid, ok := groups[name]; ok {
@@ -42,6 +51,15 @@ func FindGroup(root string) (gid uint32, why string, err error) {
 		}
 	}
 	return 0, "root only: no group of qemu's was found; set tree.owner", nil
+}
+
+// groupID takes "+107" and "107" for numbers, unless a group has that name, as libvirt does.
+func groupID(groups map[string]uint32, name string) (uint32, bool) {
+	if gid, ok := groups[name]; ok {
+		return gid, true
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(name, "+"), 10, 32)
+	return uint32(n), err == nil
 }
 
 // qemuGroup gives the value of the line `group = "NAME"`, "" if there is none.

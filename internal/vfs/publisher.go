@@ -95,7 +95,7 @@ func (p *Publisher) Publish(now time.Time, readings []Reading) (vms []VM, due bo
 			due = true
 		case vm.round == p.round:
 			continue
-		case !now.Add(r.Policy.Interval / early).Before(vm.next):
+		case !r.Policy.Off && !now.Add(r.Policy.Interval/early).Before(vm.next):
 			vm.step(now, r)
 			vm.next = p.following(now, r.Policy)
 			due = true

@@ -25,9 +25,9 @@ func reading(policy Policy, e energy.Microjoules) Reading {
 	return r
 }
 
-// TestTenantBound measures what a tenant can learn, against what is promised of the profiles: how often a value
+// TestTenantLearnsNoMoreThanTheProfile measures what a tenant can learn, against what is promised of the profiles: how often a value
 // changes, and by which steps.
-func TestTenantBound(t *testing.T) {
+func TestTenantLearnsNoMoreThanTheProfile(t *testing.T) {
 	for _, c := range []struct {
 		profile  string
 		interval time.Duration // shortest between two values

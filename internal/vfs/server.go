@@ -73,6 +73,9 @@ func newServer(t *Tree, o Options, device *device, path string) *Server {
 		MaxWrite:           payload, // bounds reads and listings to a page too
 		DisableXAttrs:      true,
 		DisableReadDirPlus: true,
+		// Passing reads through to files of another file system, which are not ours to have, would count as a layer
+		// of stacked file systems.
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 		// Without NO_EXPORT_SUPPORT virtiofsd opens by file handle, and gets ESTALE once the kernel has dropped the
 		// inode. ABORT_ERROR tells an abort from an unmount.
 		ExtraCapabilities: fuse.CAP_NO_EXPORT_SUPPORT | fuse.CAP_ABORT_ERROR,

@@ -20,6 +20,11 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 		if err := st.Remove(); err != nil {
 			return nil, err
 		}
+		if old := h.path(); old != "" {
+			if err := clearStale(old, o); err != nil {
+				o.Log.Warn("the mount of the process before is left where it is", "err", err)
+			}
+		}
 	}
 	s, err := Mount(t, o)
 	if err != nil {

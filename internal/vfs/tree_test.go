@@ -390,3 +390,31 @@ func inodeOf(t *testing.T, path string) uint64 {
 	}
 	return st.Ino
 }
+
+// TestTenantReadsItsOwnShareOnly reads all that there is in one VM's directory: it says nothing of another VM, and no
+// symlink leads out of it.
+func TestTenantReadsItsOwnShareOnly(t *testing.T) {
+	tree := NewTree("test", 0)
+	mine, other := VM{UUID: testUUID(1), Name: "mine"}, VM{UUID: testUUID(2), Name: "other"}
+	u := update(testTime, 1111111, mine, other)
+	for k := range u.VMs[1].Energy {
+		u.VMs[1].Energy[k] = 2222222
+	}
+	u.VMs[1].Power = 99.5
+	publish(t, tree, u)
+	path, _ := serve(t, tree)
+	root := filepath.Join(path, "mine")
+	for _, line := range describe(t, root) {
+		for _, secret := range []string{other.UUID, "other", "2222222", "3333333", "99.5"} {
+			if strings.Contains(line, secret) {
+				t.Errorf("tells of another: %s", line)
+			}
+		}
+		if link, _, ok := strings.Cut(line, " -> "); ok {
+			to, err := filepath.EvalSymlinks(filepath.Join(root, link))
+			if err != nil || (to != root && !strings.HasPrefix(to, root+"/")) {
+				t.Errorf("%s leads to %s, %v", line, to, err)
+			}
+		}
+	}
+}
