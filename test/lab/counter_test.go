@@ -12,54 +12,66 @@ import (
 	"github.com/scaph/scaph/test/lab/reads"
 )
 
-// testReads reads the guest's counter for a minute, by opening it each time and through a held
-// descriptor: never a failure, and no value that the host did not publish.
-func testReads(t *testing.T, g *ground, vm guest) {
-	held := make(chan reads.Report, 1)
-	go func() {
-		defer close(held)
-		plan := reads.Plan{Path: guestEnergy, Mode: reads.Held, Rate: 20, For: time.Minute, Range: vmRange}
-		if report, err := vm.carryOut(t.Context(), plan); err != nil {
-			t.Error(err)
-		} else {
-			held <- report
-		}
-	}()
-	opened, err := vm.carryOut(t.Context(), reads.Plan{Path: guestEnergy, Mode: reads.Open, Rate: 100, For: time.Minute, Range: vmRange})
-	if err != nil {
-		t.Error(err)
-	}
+// testReads reads the guest's counter 100 times a second, by opening it each time, and slower
+// through a held descriptor beside that: never a failure, and no value that the host did not publish.
+//
+// newlines is for how many seconds a value may come without its newline.
+func testReads(t *testing.T, g *ground, vm guest, howLong time.Duration, newlines int) {
+	open := reads.Plan{Path: guestEnergy, Mode: reads.Open, Rate: 100, For: howLong, Range: vmRange}
+	held := reads.Plan{Path: guestEnergy, Mode: reads.Held, Rate: 10, For: howLong, Range: vmRange}
+	reports := make(chan reads.Report, 1)
+	go func() { reports <- vm.carryOut(t, held) }()
+	opened := vm.carryOut(t, open)
+	heldReport := <-reports
+
 	// What was published last may not have been scraped yet.
-	scraped := time.Now()
+	ended := time.Now()
 	await(t, "two more publishes", 10*time.Second, func() bool {
 		c := g.watch.of(vm.uuid)
-		return len(c) >= 2 && c[len(c)-2].At.After(scraped)
+		return len(c) >= 2 && c[len(c)-2].At.After(ended)
 	})
-	judgeReads(t, g, vm, "open", opened, 50)
-	judgeReads(t, g, vm, "held", <-held, 10)
+	places := g.watch.of(vm.uuid).index()
+	judgeReads(t, places, open, opened, newlines*open.Rate)
+	judgeReads(t, places, held, heldReport, newlines*held.Rate)
 }
 
-// judgeReads holds a report against the host's series. leastRate is what the reader must have
-// reached for the test to mean anything: a guest under software emulation on a loaded machine does
-// not reach what was asked for.
-func judgeReads(t *testing.T, g *ground, vm guest, mode string, r reads.Report, leastRate int) {
+// judgeReads holds a report against the host's series. So many newlines may be missing.
+func judgeReads(t *testing.T, places map[uint64]int, p reads.Plan, r reads.Report, newlines int) {
 	t.Helper()
-	t.Logf("%s: %s", mode, r)
-	if r.Faults() > 0 {
-		t.Errorf("%s: %d faults", mode, r.Faults())
+	t.Logf("%s: %s", p.Mode, r)
+	if faults := r.Faults() - r.Unterminated; faults > 0 {
+		t.Errorf("%s: %d faults", p.Mode, faults)
 	}
-	if r.Reads < 60*leastRate {
-		t.Errorf("%s: only %d reads in 60 s", mode, r.Reads)
+	if r.Unterminated > newlines {
+		t.Errorf("%s: %d values without their newline, at most %d may be", p.Mode, r.Unterminated, newlines)
 	}
-	if len(r.Values) < 45 {
-		t.Errorf("%s: only %d distinct values in 60 s of publishing once a second", mode, len(r.Values))
+	if r.Reads != p.Reads() {
+		t.Errorf("%s: %d reads, not %d", p.Mode, r.Reads, p.Reads())
 	}
-	places := g.watch.of(vm.uuid).index()
+	// A guest under software emulation on a busy machine may fall behind; by much, the rate means nothing.
+	if r.Took > p.For*5/4 {
+		t.Errorf("%s: took %s, not %s: the machine is too busy for this test", p.Mode, r.Took, p.For)
+	}
+	if least := int(p.For.Seconds() * 0.8); len(r.Values) < least {
+		t.Errorf("%s: %d distinct values, fewer than %d, of a counter that is published once a second", p.Mode, len(r.Values), least)
+	}
 	for _, v := range r.Values {
 		if _, ok := places[v.Value]; !ok {
-			t.Errorf("%s: the guest read %d, which was never in the host's series", mode, v.Value)
+			t.Errorf("%s: the guest read %d, which was never in the host's series", p.Mode, v.Value)
 		}
 	}
+}
+
+// testCacheAuto reads through virtiofsd as libvirt starts it where nothing is said of a cache: the
+// guest's kernel believes a file's size for a second. A value that has just gained a digit is
+// then cut by one byte, which is its newline.
+func testCacheAuto(t *testing.T, g *ground) {
+	vm := newGuest(t, "auto", "virtiofs", "", g.meter.tree)
+	vm.define(t)
+	awaitPath(t, vm.source, true)
+	vm.start(t)
+	vm.awaitBoot(t)
+	testReads(t, g, vm, 10*time.Second, 2)
 }
 
 // testCat compares what cat prints in the guest with the host's series at that moment: the same
@@ -106,6 +118,9 @@ func testCat(t *testing.T, g *ground, vm guest) {
 // time when nobody reads the tree fast: the helpers' time would belong to the VM too.
 func testRatio(t *testing.T, g *ground) {
 	const window = 40 * time.Second
+	for i, percent := range []int{90, 30} {
+		g.guests[i].load(t, percent)
+	}
 	begin := mark(t, g)
 	timer := time.NewTimer(window)
 	defer timer.Stop()

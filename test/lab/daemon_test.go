@@ -24,7 +24,7 @@ type daemon struct {
 // the lab is killed.
 func start(t *testing.T, name, program string, args ...string) *daemon {
 	t.Helper()
-	log, err := os.Create(filepath.Join(built.logs, name+".log"))
+	log, err := os.OpenFile(filepath.Join(built.logs, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"debug/elf"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,10 +22,12 @@ func TestWithoutRAPL(t *testing.T) {
 			t.Errorf("%s exits with %d, not 1", args[0], code)
 		}
 		refuseTrace(t, args[0], text)
-		for _, want := range []string{"powercap", "modprobe"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: nothing about %s, neither why nor how to mend it", args[0], want)
-			}
+		if !strings.Contains(text, "powercap") {
+			t.Errorf("%s does not say what is missing", args[0])
+		}
+		// On bare metal a module may be missing; a virtual machine has no counters but those of its host.
+		if !strings.Contains(text, "modprobe") && !strings.Contains(text, "scaph-guest") {
+			t.Errorf("%s does not say how to mend it", args[0])
 		}
 	}
 }
@@ -63,7 +66,13 @@ func TestWithoutLibvirt(t *testing.T) {
 		t.Errorf("--version exits with %d\n%s", code, text)
 	}
 	// The other rungs of the ladder are there; that libvirt is not is said.
-	code, text := hidden("vms")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "estimate.yaml")
+	content := fmt.Sprintf("sensor: {kind: estimate}\nstate: {run: %[1]s/run, lib: %[1]s/lib}\n", dir)
+	if err := os.WriteFile(config, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, text := hidden("vms", "--config", config)
 	t.Logf("scaph-host vms without libvirt: exit %d\n%s", code, text)
 	refuseTrace(t, "vms", text)
 	if code != 0 || !strings.Contains(text, "libvirt") {

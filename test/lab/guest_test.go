@@ -120,17 +120,20 @@ func (g guest) load(t *testing.T, percent int) {
 	}
 }
 
-// carryOut has the guest's probe carry a plan of reads out.
-func (g guest) carryOut(ctx context.Context, p reads.Plan) (reads.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.For+time.Minute)
+// carryOut has the guest's probe carry a plan of reads out. It may be called by any goroutine.
+func (g guest) carryOut(t *testing.T, p reads.Plan) reads.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*p.For+time.Minute)
 	defer cancel()
 	var report reads.Report
 	query := url.Values{
 		"path": {p.Path}, "mode": {string(p.Mode)}, "rate": {strconv.Itoa(p.Rate)},
 		"for": {p.For.String()}, "range": {strconv.FormatUint(p.Range, 10)},
 	}
-	err := g.ask(ctx, "read", query, &report)
-	return report, err
+	if err := g.ask(ctx, "read", query, &report); err != nil {
+		t.Error(err)
+	}
+	return report
 }
 
 // cpuClock gives the CPU time of a process and its ended and living threads, from the kernel's

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,7 +19,7 @@ func TestGuests(t *testing.T) {
 	g := layGround(t)
 	t.Run("Busy", func(t *testing.T) {
 		for _, vm := range g.guests {
-			t.Run("Reads/"+vm.share, func(t *testing.T) { t.Parallel(); testReads(t, g, vm) })
+			t.Run("Reads/"+vm.share, func(t *testing.T) { t.Parallel(); testReads(t, g, vm, time.Minute, 0) })
 			t.Run("Cat/"+vm.share, func(t *testing.T) { t.Parallel(); testCat(t, g, vm) })
 			t.Run("Agent/"+vm.share, func(t *testing.T) { t.Parallel(); testAgent(t, g, vm) })
 		}
@@ -27,9 +28,11 @@ func TestGuests(t *testing.T) {
 		t.Run("Procfs", func(t *testing.T) { t.Parallel(); testProcfs(t, g) })
 		t.Run("Prometheus", func(t *testing.T) { t.Parallel(); testPrometheus(t, g) })
 		t.Run("Promtool", func(t *testing.T) { t.Parallel(); testPromtool(t, g) })
+		t.Run("Check", func(t *testing.T) { t.Parallel(); testCheck(t, g) })
 		t.Run("Vms", func(t *testing.T) { t.Parallel(); testVms(t, g) })
 	})
 	t.Run("Ratio", func(t *testing.T) { testRatio(t, g) })
+	t.Run("CacheAuto", func(t *testing.T) { testCacheAuto(t, g) })
 	t.Run("Conservation", func(t *testing.T) { testConservation(t, g) })
 	t.Run("EveryScrape", func(t *testing.T) { g.watch.stop(); g.watch.judge(t) })
 	t.Run("Stop", func(t *testing.T) {
@@ -38,6 +41,13 @@ func TestGuests(t *testing.T) {
 		}
 		if code := g.meter.stop(t); code != 0 {
 			t.Errorf("scaph-host exits with %d at SIGTERM", code)
+		}
+		log, err := os.ReadFile(g.meter.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(log), "level=ERROR") || strings.Contains(string(log), "panic:") {
+			t.Errorf("errors in the log of scaph-host:\n%s", log)
 		}
 	})
 }

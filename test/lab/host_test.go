@@ -32,9 +32,9 @@ state: {run: %s, lib: %s}
 prometheus: {enabled: true, listen: "%s"}
 `
 
-// startMeter starts scaph-host on the simulated RAPL and waits until it is ready. Its tree lies
-// where libvirt's own files do, because every user that qemu runs as can go there.
-func startMeter(t *testing.T, r *rapl) *meter {
+// newMeter lays out what scaph-host needs on the simulated RAPL. Its tree lies where libvirt's own
+// files do, because every user that qemu runs as can go there.
+func newMeter(t *testing.T, r *rapl) *meter {
 	t.Helper()
 	tree, err := os.MkdirTemp("/var/lib/libvirt", "scaphandre-lab-")
 	if err != nil {
@@ -53,6 +53,12 @@ func startMeter(t *testing.T, r *rapl) *meter {
 	if err := os.WriteFile(m.config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return m
+}
+
+// start starts scaph-host, for the first time or again, and waits until it is ready.
+func (m *meter) start(t *testing.T) {
+	t.Helper()
 	m.daemon = start(t, "scaph-host", host(), "run", "--config", m.config)
 	await(t, "scaph-host is ready", 20*time.Second, func() bool {
 		if m.ended() {
@@ -66,7 +72,6 @@ func startMeter(t *testing.T, r *rapl) *meter {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	return m
 }
 
 // removeTree removes the mount point; that something is still mounted there is an error.

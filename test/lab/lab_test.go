@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,6 +35,12 @@ func runLab(m *testing.M) int {
 		return 0
 	}
 	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	// Tests beside each other wait for guests and clocks, not for a processor.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "32"); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 1
 	}

@@ -3,6 +3,8 @@
 package lab
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,6 +56,32 @@ func testVms(t *testing.T, g *ground) {
 		}
 		if !found {
 			t.Errorf("no line has %s, %s and running", vm.name, vm.uuid)
+		}
+	}
+}
+
+// testCheck runs the pre-flight where everything is there, beside the service and in the guests.
+func testCheck(t *testing.T, g *ground) {
+	config, err := os.ReadFile(g.meter.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The service's own port is taken, by the service.
+	free := filepath.Join(t.TempDir(), "check.yaml")
+	text := strings.Replace(string(config), g.meter.address, fmt.Sprintf("127.0.0.1:%d", freePort(t)), 1)
+	if err := os.WriteFile(free, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := command(t, host(), "check", "--config", free)
+	t.Logf("scaph-host check\n%s%s", stdout, stderr)
+	if code != 0 {
+		t.Errorf("scaph-host check exits with %d where the service works", code)
+	}
+	for _, vm := range g.guests {
+		e := vm.exec(t, "scaph-guest", "check")
+		t.Logf("%s: scaph-guest check\n%s%s", vm.share, e.Stdout, e.Stderr)
+		if e.Code != 0 {
+			t.Errorf("%s: scaph-guest check exits with %d", vm.share, e.Code)
 		}
 	}
 }

@@ -25,6 +25,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -49,8 +51,7 @@ func run(ctx context.Context, dir, listen string, p *plant) error {
 	if err != nil {
 		return fmt.Errorf("control server: %w", err)
 	}
-	tree, err := mountTree(dir, p)
-	if err != nil {
+	if _, err := mountTree(dir, p); err != nil {
 		_ = listener.Close()
 		return fmt.Errorf("mount on %s (needs root and /dev/fuse): %w", dir, err)
 	}
@@ -63,5 +64,7 @@ func run(ctx context.Context, dir, listen string, p *plant) error {
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		slog.Warn("control server", "error", err)
 	}
-	return tree.Unmount()
+	// Lazily, and without waiting for the last request: a copy of the mount may live on in another
+	// mount namespace (every qemu that libvirt starts has one). It dies with this process.
+	return unix.Unmount(dir, unix.MNT_DETACH)
 }

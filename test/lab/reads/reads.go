@@ -24,14 +24,18 @@ const (
 	Held Mode = "held" // one descriptor, a seek to 0 before each read: what alumet does
 )
 
-// A Plan says what is read, how and for how long.
+// A Plan says what is read, how and how often: Rate × For reads in all. A reader that was held up
+// catches up as fast as it can, and one on a slow machine takes longer than For.
 type Plan struct {
 	Path  string
 	Mode  Mode
-	Rate  int           // reads a second; reads that come too late are not made up for
-	For   time.Duration // how long
-	Range uint64        // the counter's max_energy_range_uj; a fall by more than half of it is a wrap
+	Rate  int // reads a second
+	For   time.Duration
+	Range uint64 // the counter's max_energy_range_uj; a fall by more than half of it is a wrap
 }
+
+// Reads is how many reads the plan makes.
+func (p Plan) Reads() int { return int(p.For.Seconds() * float64(p.Rate)) }
 
 // A Value is a distinct value and when it was first read.
 type Value struct {
@@ -44,20 +48,22 @@ type Report struct {
 	Reads        int           `json:"reads"`
 	Failures     int           `json:"failures"`      // open, read or seek failed
 	Empties      int           `json:"empties"`       // nothing but white space
-	Ragged       int           `json:"ragged"`        // not digits and a newline
+	Ragged       int           `json:"ragged"`        // not a number
+	Unterminated int           `json:"unterminated"`  // a number without its newline
 	Decreases    int           `json:"decreases"`     // smaller than before, wraps apart
 	Wraps        int           `json:"wraps"`         // fell from near the range to near 0
 	FirstFailure string        `json:"first_failure"` // the first of any of these, in words
 	LongestStall time.Duration `json:"longest_stall"` // the slowest single read
-	Values       []Value       `json:"values"`        // the distinct values in order
+	Took         time.Duration `json:"took"`
+	Values       []Value       `json:"values"` // the distinct values in order
 }
 
 // Faults counts everything in the report that a correct counter never shows.
-func (r Report) Faults() int { return r.Failures + r.Empties + r.Ragged + r.Decreases }
+func (r Report) Faults() int { return r.Failures + r.Empties + r.Ragged + r.Unterminated + r.Decreases }
 
 func (r Report) String() string {
-	s := fmt.Sprintf("%d reads, %d failures, %d empty, %d ragged, %d decreases, %d wraps, %d distinct values, longest stall %s",
-		r.Reads, r.Failures, r.Empties, r.Ragged, r.Decreases, r.Wraps, len(r.Values), r.LongestStall.Round(time.Microsecond))
+	s := fmt.Sprintf("%d reads in %s, %d failures, %d empty, %d ragged, %d unterminated, %d decreases, %d wraps, %d distinct values, longest stall %s",
+		r.Reads, r.Took.Round(time.Millisecond), r.Failures, r.Empties, r.Ragged, r.Unterminated, r.Decreases, r.Wraps, len(r.Values), r.LongestStall.Round(time.Microsecond))
 	if r.FirstFailure != "" {
 		s += "; first: " + r.FirstFailure
 	}
@@ -83,23 +89,23 @@ func Run(ctx context.Context, p Plan) (Report, error) {
 	default:
 		return Report{}, fmt.Errorf("reads: no mode %q", p.Mode)
 	}
-	ticker := time.NewTicker(time.Second / time.Duration(p.Rate))
-	defer ticker.Stop()
-	deadline := time.NewTimer(p.For)
-	defer deadline.Stop()
 	var r Report
-	for {
+	begin := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for r.Reads < p.Reads() {
+		timer.Reset(time.Until(begin.Add(time.Duration(r.Reads) * time.Second / time.Duration(p.Rate))))
 		select {
 		case <-ctx.Done():
 			return r, nil
-		case <-deadline.C:
-			return r, nil
-		case <-ticker.C:
+		case <-timer.C:
 			start := time.Now()
 			text, err := source()
 			r.add(start, time.Since(start), text, err, p.Range)
+			r.Took = time.Since(begin)
 		}
 	}
+	return r, nil
 }
 
 // A source gives the file's text once.
@@ -149,10 +155,13 @@ func (r *Report) add(at time.Time, took time.Duration, text string, err error, c
 		r.Empties++
 		r.fault(at, "empty: %q", text)
 		return
-	case !terminated || parseErr != nil:
+	case parseErr != nil:
 		r.Ragged++
 		r.fault(at, "not a number and a newline: %q", text)
 		return
+	case !terminated:
+		r.Unterminated++
+		r.fault(at, "no newline: %q", text)
 	}
 	if len(r.Values) > 0 {
 		last := r.Values[len(r.Values)-1].Value
