@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A mutant is the product with one mistake in it: in file, old is replaced by new. That old stands there exactly once
+// is checked, so a mutant cannot outlive the code that it is about.
+type mutant struct {
+	name     string
+	guest    bool // the mistake is scaph-guest's
+	file     string
+	old, new string
+}
+
+// mutants are mistakes that meters really make.
+func mutants() []mutant {
+	return []mutant{
+		{
+			name: "wrap ignored", file: "internal/rapl/delta.go",
+			old: "step = Step{Outcome: Wrapped, Energy: rng - prev + cur}",
+			new: "step = Step{Outcome: Wrapped, Energy: cur}",
+		},
+		{
+			name: "power taken for energy", file: "internal/meter/zones.go",
+			old: "m.ledger.Settle(z.index, e, idle, span)",
+			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), idle, span)",
+		},
+		{
+			name: "leader thread only", file: "internal/cputime/procfs.go",
+			old: "p.name = append(p.name, \"/stat\\x00\"...)",
+			new: "p.name = append(p.name, \"/task/\"...)\n\tp.name = appendNumber(p.name, pid)\n\tp.name = append(p.name, \"/stat\\x00\"...)",
+		},
+		{
+			name: "previous window's CPU", file: "internal/meter/tick.go",
+			old: "\t\tm.charge(now)\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n",
+			new: "\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n\t\tm.charge(now)\n",
+		},
+		{
+			name: "name-keyed ledger", file: "internal/meter/machines.go",
+			old: "a := ms.byUUID[uuid]\n",
+			new: "for _, vm := range ms.current.VMs {\n\t\tif vm.UUID == uuid {\n\t\t\tuuid = vm.Name\n\t\t}\n\t}\n\ta := ms.byUUID[uuid]\n",
+		},
+		{
+			name: "double discount in the guest", guest: true, file: "internal/app/app.go",
+			old: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
+			new: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\toptions.Idle = ledger.None",
+		},
+	}
+}
+
+// build builds a program from the source tree at top.
+func build(ctx context.Context, top, to, pkg string, flags ...string) error {
+	args := append([]string{"build", "-tags", "libvirt_dlopen", "-o", to}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
+	cmd.Dir = top
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+// build builds the mutant with the compiler's overlay: the source tree stays as it is.
+func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
+	original := filepath.Join(top, m.file)
+	text, err := os.ReadFile(original)
+	if err != nil {
+		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return meter{}, fmt.Errorf("mutant %q: %s has its text %d times, not once; mend the mutant:\n%s", m.name, m.file, n, m.old)
+	}
+	base := filepath.Join(dir, strings.Map(letters, m.name))
+	mutated := base + ".go"
+	if err := os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		return meter{}, err
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: mutated}})
+	if err != nil {
+		return meter{}, err
+	}
+	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
+		return meter{}, err
+	}
+	made := meter{name: m.name, path: base, args: hostArgs}
+	pkg := "./cmd/scaph-host"
+	if m.guest {
+		pkg, made.args = "./cmd/scaph-guest", guestArgs
+	}
+	if err := build(ctx, top, made.path, pkg, "-overlay", base+".json"); err != nil {
+		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
+	}
+	return made, nil
+}
+
+func letters(r rune) rune {
+	if r >= 'a' && r <= 'z' {
+		return r
+	}
+	return '-'
+}
