@@ -228,7 +228,7 @@ func TestHandlerPanic(t *testing.T) {
 
 // TestReservedName is not a way into the tree: the library answers for this name by itself.
 func TestReservedName(t *testing.T) {
-	path, _ := serve(t, NewTree("test", 0))
+	path, _ := serve(t, published(t))
 	if err := unix.Lstat(filepath.Join(path, goFuseProbe), new(unix.Stat_t)); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("%v, want ENOENT", err)
 	}

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -135,9 +136,7 @@ func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...s
 		var names []string
 		for name, f := range m.store {
 			names = append(names, name)
-			f = dup(t, f) // the store may drop its own as soon as the process runs
-			defer f.Close()
-			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+			cmd.ExtraFiles = append(cmd.ExtraFiles, dup(t, f)) // the store may drop its own as soon as the process runs
 		}
 		m.mu.Unlock()
 		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.socket,
@@ -148,7 +147,11 @@ func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	for _, f := range cmd.ExtraFiles {
+		f.Close()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{Cmd: cmd}
@@ -364,6 +367,60 @@ func TestKillWithoutStore(t *testing.T) {
 	c.end(t, unix.SIGTERM)
 	if mounted("/proc", path) {
 		t.Error("still mounted after SIGTERM, though nobody could take it over")
+	}
+}
+
+// TestResumeWaitsForTheFirstPublish takes a mount over before anything was measured: who holds it waits, and is not told that
+// all VMs are gone.
+func TestResumeWaitsForTheFirstPublish(t *testing.T) {
+	first := NewTree("test", 0)
+	publish(t, first, update(testTime, 7, testVMs(1)...))
+	path := filepath.Join(t.TempDir(), "tree")
+	s, err := Mount(first, options(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+	held, err := unix.Open(filepath.Join(path, "vm0/intel-rapl:0/energy_uj"), unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(held)
+	cancel()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+
+	second := NewTree("test", 0)
+	next, err := Resume(second, Handover{Device: dup(t, s.device.file), State: s.Handover().State}, options(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	serving, stop := context.WithCancel(t.Context())
+	go func() { served <- next.Serve(serving) }()
+	read := make(chan string)
+	go func() {
+		buf := make([]byte, 20)
+		n, err := unix.Pread(held, buf, 0)
+		read <- fmt.Sprintf("%q, %v", buf[:max(n, 0)], err)
+	}()
+	select {
+	case got := <-read:
+		t.Errorf("answered before anything was published: %s", got)
+	case <-time.After(100 * time.Millisecond):
+		publish(t, second, update(testTime, 8, testVMs(1)...))
+		if got := <-read; got != `"8\n", <nil>` {
+			t.Error(got)
+		}
+	}
+	stop()
+	if err := errors.Join(<-served, next.Unmount()); err != nil {
+		t.Error(err)
 	}
 }
 

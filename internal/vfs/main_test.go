@@ -145,6 +145,16 @@ func serveUntilCleanup(t testing.TB, s *Server) {
 	})
 }
 
+// published makes a tree that shows no VM.
+func published(t testing.TB) *Tree {
+	t.Helper()
+	tree := NewTree("test", 0)
+	if err := tree.Publish(Update{At: testTime}); err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // prime asks for a poll(2) once. A Go program that opens a file asks by epoll_ctl(2), with its processor held; here that
 // program is the server too, which then might have none to answer with. After ENOSYS the kernel asks no more.
 func prime(t testing.TB, path string) {

@@ -211,7 +211,7 @@ func TestBusyUnmount(t *testing.T) {
 // TestUnmountEndsServe tells the caller why there is nothing to serve any more.
 func TestUnmountEndsServe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tree")
-	s, err := Mount(NewTree("test", 0), options(t, path))
+	s, err := Mount(published(t), options(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestConnectionAbort(t *testing.T) {
 		}
 	}()
 	path := filepath.Join(t.TempDir(), "tree")
-	tree := NewTree("test", 0)
+	tree := published(t)
 	s, err := Mount(tree, options(t, path))
 	if err != nil {
 		t.Fatal(err)

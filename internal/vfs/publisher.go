@@ -78,11 +78,12 @@ func NewPublisher(random func() float64) *Publisher {
 const early = 20
 
 // Publish takes the ledger's readings at a tick and gives the VMs to show. Due is false if nothing changed for
-// any of them, so that there is nothing to publish. The slice is overwritten by the next call. Of a UUID that stands
+// any of them since the last time, so that there is nothing to publish. The slice is overwritten by the next call. Of a UUID that stands
 // there twice, the first counts.
 func (p *Publisher) Publish(now time.Time, readings []Reading) (vms []VM, due bool) {
 	p.round++
 	p.list = p.list[:0]
+	due = p.round == 1 // even if there is no VM: then that is what there is to show
 	for i := range readings {
 		r := &readings[i]
 		vm := p.vms[r.UUID]
@@ -95,7 +96,8 @@ func (p *Publisher) Publish(now time.Time, readings []Reading) (vms []VM, due bo
 			due = true
 		case vm.round == p.round:
 			continue
-		case !r.Policy.Off && !now.Add(r.Policy.Interval/early).Before(vm.next):
+		case r.Policy.Off:
+		case !now.Add(r.Policy.Interval / early).Before(vm.next), now.Before(vm.shown.Updated): // or the clock was set back
 			vm.step(now, r)
 			vm.next = p.following(now, r.Policy)
 			due = true

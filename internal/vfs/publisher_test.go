@@ -168,8 +168,11 @@ func TestPublisherChanges(t *testing.T) {
 	trusted := profile(t, "trusted")
 	at := func(d time.Duration, rs ...Reading) ([]VM, bool) { return p.Publish(testTime.Add(d), rs) }
 
+	if vms, due := at(0); !due || len(vms) != 0 {
+		t.Errorf("no VMs, which is to be shown: %v, %v", vms, due)
+	}
 	if vms, due := at(0); due || len(vms) != 0 {
-		t.Errorf("nothing there: %v, %v", vms, due)
+		t.Errorf("still none: %v, %v", vms, due)
 	}
 	if vms, due := at(0, reading(trusted, 5)); !due || vms[0].Energy[energy.Package] != 5 {
 		t.Errorf("new VM: %v, %v", vms, due)
@@ -188,6 +191,9 @@ func TestPublisherChanges(t *testing.T) {
 	}
 	if vms, due := at(400*time.Millisecond, reading(trusted, 4)); !due || vms[0].Energy[energy.Package] < 5 {
 		t.Errorf("a ledger that went back: %v, %v", vms, due)
+	}
+	if _, due := at(-time.Hour, reading(trusted, 6e6)); !due {
+		t.Error("clock set back: nothing published for an hour")
 	}
 	vms, _ := at(10*time.Second, reading(trusted, 1e6+5), reading(trusted, 77))
 	if len(vms) != 1 || vms[0].Energy[energy.Package] < 1e6 {

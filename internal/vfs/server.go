@@ -114,10 +114,15 @@ func (s *Server) handshake() error {
 	return s.device.write(out[:n])
 }
 
-// Serve answers requests until ctx is done: then those taken are answered, no more are taken, and it returns nil.
+// Serve answers requests, as soon as something was published, until ctx is done: then those taken are answered, no more are taken, and it returns nil.
 // The mount stays, with the requests that come in waiting for a successor (see Handover), until Unmount or
 // Close. It returns ErrUnmounted or ErrAborted if the mount came to its end. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
+	select {
+	case <-s.tree.filled:
+	case <-ctx.Done():
+		return nil
+	}
 	// One reader less than processors: a flood of requests leaves one to the meter's tick.
 	readers := min(max(runtime.GOMAXPROCS(0)-1, 1), 4)
 	group, ctx := errgroup.WithContext(ctx)

@@ -50,13 +50,14 @@ type Tree struct {
 	reads   atomic.Uint64
 	resumes atomic.Uint64
 
-	publishing sync.Mutex // one Publish at a time; readers do not take it
+	publishing sync.Mutex    // one Publish at a time; readers do not take it
+	filled     chan struct{} // closed by the first Publish
 }
 
 // NewTree makes an empty tree. Version stands in each VM's scaph/version; group is the id of the group that
 // may read energy_uj beside root.
 func NewTree(version string, group uint32) *Tree {
-	t := &Tree{version: version, group: group}
+	t := &Tree{version: version, group: group, filled: make(chan struct{})}
 	t.state.Store(&state{shape: newShape(nil), names: new(index), since: time.Now()})
 	return t
 }
@@ -94,10 +95,21 @@ type index struct {
 }
 
 // Publish shows an Update, all of it at once. A VM whose UUID is malformed or stands there twice is left out
-// and named in the error; the others are published.
+// and named in the error; the others are published. The first Publish must show all VMs there are: until then a Server
+// lets readers wait, and then those that hold the files of a VM that is not there are told that it is gone.
 func (t *Tree) Publish(u Update) error {
 	t.publishing.Lock()
 	defer t.publishing.Unlock()
+	err := t.publish(u)
+	select {
+	case <-t.filled:
+	default:
+		close(t.filled)
+	}
+	return err
+}
+
+func (t *Tree) publish(u Update) error {
 	old := t.state.Load()
 	next := &state{shape: old.shape, names: old.names, source: u.Source, since: old.since}
 	if !slices.Equal(old.shape.kinds, shownKinds(u.Kinds)) {

@@ -136,7 +136,7 @@ func difference(want, got []string) string {
 }
 
 func TestMountOptions(t *testing.T) {
-	tree := NewTree("test", 0)
+	tree := published(t)
 	path, _ := serve(t, tree)
 	for line := range strings.Lines(readFile(t, "/proc/self/mountinfo")) {
 		if !strings.Contains(line, path) {
