@@ -22,7 +22,7 @@ func main() {
   scaph-guest stdout               # a table every 2 s
   scaph-guest prometheus           # http://127.0.0.1:8080/metrics`,
 		Commands: func(e *cli.Env) []*cobra.Command {
-			return []*cobra.Command{mountCommand(e), checkCommand(e)}
+			return []*cobra.Command{mountCommand(), checkCommand(e)}
 		},
 	}))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,10 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/app"
-	"github.com/scaph/scaph/internal/cli"
 )
 
-func mountCommand(e *cli.Env) *cobra.Command {
+func mountCommand() *cobra.Command {
 	var tag string
 	cmd := &cobra.Command{
 		Use:   "mount [DIRECTORY]",
@@ -30,7 +30,7 @@ already. It needs root.`, app.GuestTree),
 			if len(args) > 0 {
 				dir = args[0]
 			}
-			how, err := mount(dir, tag)
+			how, err := mount(cmd.Context(), dir, tag)
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ var transports = []transport{
 }
 
 // mount mounts the share of the tag on dir and tells by which transport.
-func mount(dir, tag string) (string, error) {
+func mount(ctx context.Context, dir, tag string) (string, error) {
 	if zones, err := filepath.Glob(filepath.Join(dir, "intel-rapl*")); err == nil && len(zones) > 0 {
 		return "an earlier mount", nil
 	}
@@ -65,7 +65,7 @@ func mount(dir, tag string) (string, error) {
 	}
 	var all error
 	for _, t := range transports {
-		err := t.mount(dir, tag)
+		err := t.mount(ctx, dir, tag)
 		if err == nil {
 			return t.fstype, nil
 		}
@@ -75,12 +75,12 @@ func mount(dir, tag string) (string, error) {
 		"<filesystem> whose <target dir> is %q", dir, all, tag)
 }
 
-func (t transport) mount(dir, tag string) error {
+func (t transport) mount(ctx context.Context, dir, tag string) error {
 	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	err := unix.Mount(tag, dir, t.fstype, flags, t.options)
 	if errors.Is(err, unix.ENODEV) { // the kernel does not know the file system, yet
 		for _, module := range t.modules {
-			if out, err := exec.Command("modprobe", module).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(ctx, "modprobe", module).CombinedOutput(); err != nil {
 				return fmt.Errorf("  %s: the kernel has no module %s: %s", t.fstype, module, strings.TrimSpace(string(out)))
 			}
 		}

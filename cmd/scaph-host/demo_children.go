@@ -60,7 +60,7 @@ func startStandIns(ctx context.Context, procfs string) (children, fixedMap, erro
 			return started, fixedMap{}, err
 		}
 		vms = append(vms, vmmap.VM{
-			UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1), Name: s.name, VCPUs: 1,
+			UUID: fmt.Sprintf("%08d-0000-4000-8000-000000000000", i+1), Name: s.name, VCPUs: 1,
 			State: vmmap.Running, Source: "stand-in",
 			Process: vmmap.Process{PID: int32(cmd.Process.Pid), Start: start},
 		})

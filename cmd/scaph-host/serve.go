@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os/user"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -93,10 +90,11 @@ func addTree(a *app.App) (prometheus.TreeCounters, error) {
 }
 
 func startTree(c config.Tree, procfs string, log *slog.Logger) (*vfs.Tree, *vfs.Server, error) {
-	group, err := treeGroup(c.Owner, log)
+	group, why, err := vfs.FindGroup("/", c.Owner)
 	if err != nil {
 		return nil, nil, err
 	}
+	log.Debug("who may read the counters of the tree, beside root", "group", why)
 	version, _ := cli.Version()
 	tree := vfs.NewTree(version, group)
 	server, err := vfs.Start(tree, vfs.Options{Path: c.Path, Procfs: procfs, Log: log}, store)
@@ -159,24 +157,4 @@ func kinds(s *meter.Snapshot) []energy.Kind {
 		}
 	}
 	return list
-}
-
-// treeGroup finds the group that may read the counters, beside root.
-func treeGroup(owner string, log *slog.Logger) (uint32, error) {
-	if owner != "auto" {
-		if n, err := strconv.ParseUint(owner, 10, 32); err == nil {
-			return uint32(n), nil
-		}
-		group, err := user.LookupGroup(owner)
-		if err != nil {
-			return 0, fmt.Errorf("tree.owner: %w", err)
-		}
-		n, err := strconv.ParseUint(group.Gid, 10, 32)
-		return uint32(n), err
-	}
-	gid, why, err := vfs.FindGroup("/")
-	if err == nil {
-		log.Debug("who may read the counters of the tree", "group", why)
-	}
-	return gid, err
 }

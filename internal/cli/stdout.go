@@ -25,15 +25,15 @@ func (e *Env) stdoutCommand() *cobra.Command {
   # for ever, every 5 s, the 20 top consumers whose name begins with qemu
   %[1]s stdout -t -1 -s 5 -p 20 -r '^qemu'`, e.Program.Kind),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o := terminal.Options{
-				Timeout: time.Duration(timeout) * time.Second, Step: time.Duration(step) * time.Second,
-				Processes: processes, VMsOnly: qemu,
-			}
+			o := terminal.Options{Rounds: -1, Processes: processes, VMsOnly: qemu}
 			if raw {
 				o.Raw = prometheus.WriteText
 			}
 			if step <= 0 {
 				return UsageErrorf("--step %d: must be at least 1 second", step)
+			}
+			if timeout >= 0 {
+				o.Rounds = max(1, timeout/step)
 			}
 			if processes < 0 {
 				return UsageErrorf("--processes %d: must not be negative", processes)
@@ -48,7 +48,7 @@ func (e *Env) stdoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c.Interval = o.Step // so that the power of a process, too, is the step's
+			c.Interval = time.Duration(step) * time.Second
 			a, err := e.Open(cmd.Context(), c, log, app.KeepNothing)
 			if err != nil {
 				return err

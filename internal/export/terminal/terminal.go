@@ -11,20 +11,19 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/scaph/scaph/internal/meter"
 )
 
-// Source has the last Snapshot; nil before the first tick.
+// Source gives the Snapshots.
 type Source interface {
-	Latest() *meter.Snapshot
+	// Next waits for a Snapshot with a Seq above after; nil when ctx is done.
+	Next(ctx context.Context, after uint64) *meter.Snapshot
 }
 
-// Options say what is written, how often and for how long.
+// Options say what is written, and how often.
 type Options struct {
-	Timeout   time.Duration  // of all rounds; negative: until the context is done
-	Step      time.Duration  // between rounds, and the span that powers are the mean of
+	Rounds    int            // how many; negative: until the context is done
 	Processes int            // how many consumers are listed
 	Regex     *regexp.Regexp // on name and executable of the consumers; nil for all
 	VMsOnly   bool           // list virtual machines only, no other consumers
@@ -38,36 +37,21 @@ type Printer struct {
 	options Options
 	source  Source
 	out     io.Writer
-	tick    func(time.Duration) (<-chan time.Time, func()) // a ticker's channel and its stop
 }
 
 // New makes a Printer on out.
 func New(source Source, out io.Writer, o Options) *Printer {
-	return &Printer{options: o, source: source, out: out, tick: func(d time.Duration) (<-chan time.Time, func()) {
-		t := time.NewTicker(d)
-		return t.C, t.Stop
-	}}
+	return &Printer{options: o, source: source, out: out}
 }
 
-// Run writes a round every step, until the timeout is over or ctx is done. A step without a new Snapshot
-// writes nothing. The error is that of the writer.
+// Run writes a round for every Snapshot after the first, of what happened since the one before, until all rounds are
+// written or ctx is done. The error is that of the writer.
 func (p *Printer) Run(ctx context.Context) error {
-	rounds := -1
-	if p.options.Timeout >= 0 {
-		rounds = max(1, int(p.options.Timeout/p.options.Step))
-	}
-	ticks, stop := p.tick(p.options.Step)
-	defer stop()
-	before := p.source.Latest()
-	for ; rounds != 0; rounds-- {
-		select {
-		case <-ctx.Done():
+	before := p.source.Next(ctx, 0)
+	for rounds := p.options.Rounds; rounds != 0 && before != nil; rounds-- {
+		now := p.source.Next(ctx, before.Seq)
+		if now == nil {
 			return nil
-		case <-ticks:
-		}
-		now := p.source.Latest()
-		if now == nil || now == before {
-			continue
 		}
 		var b bytes.Buffer
 		if err := p.round(&b, before, now); err != nil {

@@ -170,55 +170,47 @@ func TestBetween(t *testing.T) {
 	}
 }
 
-// sequence is a Source that has another Snapshot at each look, and the last one for ever.
+// sequence is a Source of these Snapshots and no more.
 type sequence []*meter.Snapshot
 
-func (s *sequence) Latest() *meter.Snapshot {
-	snapshot := (*s)[0]
-	if len(*s) > 1 {
-		*s = (*s)[1:]
+func (s *sequence) Next(ctx context.Context, _ uint64) *meter.Snapshot {
+	if len(*s) == 0 || ctx.Err() != nil {
+		return nil
 	}
+	snapshot := (*s)[0]
+	*s = (*s)[1:]
 	return snapshot
-}
-
-// run runs a Printer whose ticker is always due.
-func run(ctx context.Context, out io.Writer, o Options, snapshots ...*meter.Snapshot) error {
-	p := New((*sequence)(&snapshots), out, o)
-	due := make(chan time.Time)
-	close(due)
-	p.tick = func(time.Duration) (<-chan time.Time, func()) { return due, func() {} }
-	return p.Run(ctx)
 }
 
 func TestRun(t *testing.T) {
 	before, now := pair()
 	var out, raw bytes.Buffer
-	o := Options{Timeout: 9 * time.Second, Step: 2 * time.Second, Processes: 1}
-	// No Snapshot at first, one twice: two rounds, and four steps fit into the timeout.
-	if err := run(t.Context(), &out, o, nil, nil, before, before, now, nil); err != nil {
+	run := func(out io.Writer, o Options, snapshots ...*meter.Snapshot) error {
+		return New((*sequence)(&snapshots), out, o).Run(t.Context())
+	}
+	o := Options{Rounds: 1, Processes: 1}
+	if err := run(&out, o, before, now, now); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Count(out.String(), "Host:  "); got != 2 || !strings.Contains(out.String(), "Host:  67.50 W") {
-		t.Errorf("%d rounds:\n%s", got, &out)
+	if got := strings.Count(out.String(), "Host:  "); got != 1 || !strings.Contains(out.String(), "Host:  67.50 W") {
+		t.Errorf("%d rounds, want one with what was used in it:\n%s", got, &out)
 	}
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	o.Timeout = -1
-	if err := run(ctx, &out, o, nil); err != nil {
-		t.Errorf("stop: %v", err)
+	out.Reset()
+	o.Rounds = -1
+	if err := run(&out, o, before, now, now); err != nil || strings.Count(out.String(), "Host:  ") != 2 {
+		t.Errorf("until the source ends: %v\n%s", err, &out)
 	}
-
-	o.Timeout = time.Second
-	if err := run(t.Context(), failing{}, o, nil, now); !errors.Is(err, io.ErrClosedPipe) {
+	if err := run(&out, o); err != nil {
+		t.Errorf("no Snapshot at all: %v", err)
+	}
+	if err := run(failing{}, o, before, now); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a closed pipe: %v", err)
 	}
-
 	o.Raw = func(w io.Writer, s *meter.Snapshot) error {
 		_, err := fmt.Fprintln(w, "raw", s.Host.Energy)
 		return err
 	}
-	if err := run(t.Context(), &raw, o, nil, now); err != nil || raw.String() != "raw 6750675.000000 J\n" {
+	if err := run(&raw, o, before, now); err != nil || raw.String() != "raw 6750675.000000 J\n" {
 		t.Errorf("%v: %q", err, &raw)
 	}
 }
