@@ -21,7 +21,7 @@ type process struct {
 
 	described bool   // by its leader
 	tasks     int    // entries in Source.tasks
-	ended     bool   // the kernel has done with its leader
+	ended     uint64 // ns since boot at which its leader's last record was met, 0 before
 	seen      uint64 // number of the last look that met one of its tasks
 	at        int    // its index in the Sample being made
 }
@@ -30,9 +30,14 @@ type process struct {
 // told. The kernel tells it after an RCU grace period, some 10 ms, or up to 10 s where RCU is lazy.
 const patience = 60
 
+// grace is how long, in ns, the last records of a process's threads are waited for after the leader's.
+// They come from RCU callbacks of other CPUs, in any order.
+const grace = 500_000_000
+
 // account books what a look begun at the time now found: the records in p.freed, and those listed.
 func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool) {
 	p.looks++
+	p.now = now
 	for _, q := range p.processes {
 		p.emit(s, q)
 	}
@@ -61,7 +66,9 @@ func (p *Source) meet(s *cputime.Sample, r record, first bool) {
 	t := p.tasks[address]
 	if t != nil && !t.is(r) { // its end was lost, and its memory is another's now
 		t.process.tasks--
-		t.process.ended = t.process.tasks == 0
+		if t.process.tasks == 0 {
+			t.process.ended = p.now
+		}
 		t = nil
 	}
 	if t == nil {
@@ -114,7 +121,9 @@ func (p *Source) free(s *cputime.Sample, r record) {
 	if !q.described {
 		p.describe(s, q, r)
 	}
-	q.ended = q.ended || r.leads()
+	if r.leads() {
+		q.ended = p.now
+	}
 }
 
 // is tells whether r is of the same task. Its start time changes when a thread that is not the leader
@@ -206,7 +215,8 @@ func (p *Source) settle(s *cputime.Sample) {
 }
 
 // bury tells of the processes that have ended, and forgets them. A process that the iterator
-// does not list any more and whose end is not told yet is kept, so that its last time is charged.
+// does not list any more and whose end is not told yet is kept, so that its last time is charged; and
+// for a grace, as a thread's last record may come shortly after the leader's.
 func (p *Source) bury(s *cputime.Sample, lost bool) {
 	if lost && p.sweepAt == 0 {
 		p.sweepAt = p.looks + patience + 1
@@ -217,7 +227,7 @@ func (p *Source) bury(s *cputime.Sample, lost bool) {
 		if missing > patience {
 			p.sweepAt = p.looks
 		}
-		if missing > patience || (q.ended && q.tasks == 0) {
+		if missing > patience || (q.ended != 0 && p.now-q.ended >= grace && q.tasks == 0) {
 			s.Processes[q.at].Exited = true
 			delete(p.byID, q.id)
 			delete(p.baseline, q.id)

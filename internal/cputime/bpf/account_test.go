@@ -106,11 +106,12 @@ func TestProcessBetweenTwoLooks(t *testing.T) {
 	born := f.now
 	leader := state{address: 1, pid: 10, tgid: 10, parent: 3, start: born, leader: born, runtime: 30, cpu: 1, comm: "short"}
 	thread := state{address: 2, pid: 11, tgid: 10, start: born, leader: born, runtime: 5, cpu: 0, comm: "thread"}
-	s := f.look([]state{thread, leader}, nil)
-	expect(t, s, 10, true, 35, 5, 30)
+	s := f.look([]state{leader}, nil)
+	expect(t, s, 10, false, 30, 0, 30)
 	if q := s.Processes[0]; q.Parent != 3 || q.Cgroup != 7 || q.Comm != "short" {
 		t.Errorf("%+v", q)
 	}
+	expect(t, f.look([]state{thread}, nil), 10, true, 35, 5, 0)
 	if s := f.look(nil, nil); len(s.Processes) != 0 || len(f.byID)+len(f.tasks)+len(f.baseline) != 0 {
 		t.Errorf("something is left: %+v", s)
 	}
@@ -122,7 +123,8 @@ func TestLastSliceIsChargedWhenTheEndIsToldLate(t *testing.T) {
 	f.look(nil, []state{k})
 	expect(t, f.look(nil, nil), 10, false, 30, 0, 0) // gone from the list, not freed
 	k.runtime = 45
-	expect(t, f.look([]state{k}, nil), 10, true, 45, 15, 0)
+	expect(t, f.look([]state{k}, nil), 10, false, 45, 15, 0)
+	expect(t, f.look(nil, nil), 10, true, 45, 0, 0)
 }
 
 func TestReusedAddressAndPID(t *testing.T) {
@@ -133,16 +135,21 @@ func TestReusedAddressAndPID(t *testing.T) {
 	old.runtime = 31
 	k.start, k.leader, k.runtime = f.now, f.now, 3
 	s := f.look([]state{old}, []state{k})
-	expect(t, s, 10, true, 31, 1, 0)
-	expect(t, s, 10, false, 3, 3, 0)
+	if got := []uint64{s.Processes[0].Delta[0], s.Processes[1].Delta[0]}; !slices.Equal(got, []uint64{1, 3}) {
+		t.Errorf("charged %v", got)
+	}
+	s = f.look(nil, []state{k})
+	expect(t, s, 10, true, 31, 0, 0)
+	expect(t, s, 10, false, 3, 0, 0)
 	if len(f.baseline) != 1 {
 		t.Errorf("baseline %v", f.baseline)
 	}
 	next := k // the same with the end of the former one lost: its last slice is, too
 	next.start, next.leader, next.runtime = f.now, f.now, 2
+	f.look(nil, []state{next})
 	s = f.look(nil, []state{next})
 	expect(t, s, 10, true, 3, 0, 0)
-	expect(t, s, 10, false, 2, 2, 0)
+	expect(t, s, 10, false, 2, 0, 0)
 }
 
 func TestExecTakesOnTheLeader(t *testing.T) {
@@ -154,7 +161,8 @@ func TestExecTakesOnTheLeader(t *testing.T) {
 	thread.pid, thread.start, thread.runtime = 10, 5, 120
 	expect(t, f.look([]state{leader}, []state{thread}), 10, false, 151, 21, 0)
 	thread.runtime = 121
-	expect(t, f.look([]state{thread}, nil), 10, true, 152, 1, 0)
+	f.look([]state{thread}, nil)
+	expect(t, f.look(nil, nil), 10, true, 152, 0, 0)
 }
 
 func TestForgetsWhatIsNeverToldToEnd(t *testing.T) {

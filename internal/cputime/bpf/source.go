@@ -35,6 +35,7 @@ type Source struct {
 	bootID  string
 
 	looks     uint64           // how many were taken, this one included
+	now       uint64           // ns since boot at which this look began
 	began     uint64           // ns since boot at which the first look began, 0 before
 	newest    uint64           // start time from which the first look charges a process's past
 	tasks     map[uint64]*task // by address of the task_struct

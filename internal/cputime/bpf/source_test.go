@@ -156,8 +156,9 @@ func TestShortLivedProcesses(t *testing.T) {
 	p := start(t)
 	look(t, p)
 	const processes = 100
-	var mu sync.Mutex // guards used
-	var used time.Duration
+	var mu sync.Mutex // guards the next two
+	used := make(map[int]time.Duration)
+	var sum time.Duration
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
@@ -167,7 +168,8 @@ func TestShortLivedProcesses(t *testing.T) {
 					t.Error(err)
 				}
 				mu.Lock()
-				used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+				used[cmd.Process.Pid] = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+				sum += used[cmd.Process.Pid]
 				mu.Unlock()
 			}
 		})
@@ -175,18 +177,17 @@ func TestShortLivedProcesses(t *testing.T) {
 	over := make(chan struct{})
 	go func() { wg.Wait(); close(over) }()
 
-	var charged time.Duration
-	var ended, faults int
+	charged := make(map[int]time.Duration)
+	ended := make(map[int]bool)
+	var faults int
 	var unseen uint64
 	add := func(s *cputime.Sample) {
 		faults += s.Faults
 		unseen += s.Unseen[0]
 		for _, q := range s.Processes {
 			if int(q.Parent) == os.Getpid() {
-				charged += time.Duration(q.Delta[0])
-				if q.Exited {
-					ended++
-				}
+				charged[int(q.PID)] += time.Duration(q.Delta[0])
+				ended[int(q.PID)] = q.Exited
 			}
 		}
 	}
@@ -200,15 +201,27 @@ func TestShortLivedProcesses(t *testing.T) {
 			running = false
 		}
 	}
-	lookUntil(t, p, func(s *cputime.Sample) bool { add(s); return ended >= processes })
-	if ended != processes || faults != 0 {
-		t.Errorf("%d processes ended, %d were told; %d faults", processes, ended, faults)
+	lookUntil(t, p, func(s *cputime.Sample) bool {
+		add(s)
+		for pid := range used {
+			if !ended[pid] {
+				return false
+			}
+		}
+		return true
+	})
+	var total time.Duration
+	for pid, want := range used {
+		total += charged[pid]
+		if charged[pid] < want*98/100 {
+			t.Errorf("process %d is charged %v, wait4 says %v", pid, charged[pid], want)
+		}
 	}
-	if charged < used*99/100 || charged > used*105/100 {
-		t.Errorf("%v charged, and wait4 says %v", charged, used)
+	if total < sum*99/100 || total > sum*105/100 || faults != 0 {
+		t.Errorf("%v charged, wait4 says %v; %d faults", total, sum, faults)
 	}
 	t.Logf("%v charged, wait4 says %v (%.2f %%); %v unseen on this machine",
-		charged, used, 100*charged.Seconds()/used.Seconds(), time.Duration(unseen))
+		total, sum, 100*total.Seconds()/sum.Seconds(), time.Duration(unseen))
 }
 
 func TestThreadsThatEnd(t *testing.T) {
