@@ -3,6 +3,8 @@ package cputime
 import (
 	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestEachThreadPaysWhereItRan(t *testing.T) {
@@ -282,6 +284,90 @@ func TestFaultsLoseNothing(t *testing.T) {
 		t.Errorf("%d faults raised in reads and lists, %d counted", f.raised, faults)
 	}
 	t.Logf("%d faults raised in reads and lists, %d counted", f.raised, faults)
+}
+
+// scripted fails chosen calls.
+type scripted struct {
+	kernel
+	openFails, readFails error
+}
+
+func (f *scripted) open(dir int, path []byte) (int, error) {
+	if f.openFails != nil {
+		return -1, f.openFails
+	}
+	return f.kernel.open(dir, path)
+}
+
+func (f *scripted) read(fd int, b []byte, offset int64) (int, error) {
+	if f.readFails != nil {
+		return 0, f.readFails
+	}
+	return f.kernel.read(fd, b, offset)
+}
+
+func TestVanishesWhileItIsRead(t *testing.T) {
+	tr := newTree(t)
+	k := task{pid: 10, comm: "a", start: 1, ticks: 5}
+	tr.process(k)
+	f := new(scripted)
+	p := openSource(t, f, tr.proc, tr.domains())
+	sample(t, p)
+
+	f.readFails, f.openFails = unix.ESRCH, unix.ENOENT // listed, and gone when it is read
+	s := sample(t, p)
+	if q := find(t, s, 10, false); q == nil || q.Delta[0] != 0 || s.Faults != 1 { // the fault is /proc/stat's
+		t.Errorf("%+v", s)
+	}
+	if p.open != 0 {
+		t.Error("the dead descriptor is kept")
+	}
+	f.readFails, f.openFails = nil, nil // it had not gone
+	k.ticks = 9
+	tr.process(k)
+	s = sample(t, p)
+	if q := find(t, s, 10, false); q == nil || q.Delta[0] != 4*Tick || s.Faults != 1 {
+		t.Errorf("%+v", s)
+	}
+	f.readFails, f.openFails = unix.ESRCH, unix.ENOENT
+	sample(t, p)
+	tr.remove(10)
+	tr.process(task{pid: 11, comm: "b", start: 1})
+	if s = sample(t, p); find(t, s, 10, true) == nil {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRestOfTheProgramTookAllDescriptors(t *testing.T) {
+	tr := newTree(t)
+	for i := range 16 {
+		tr.process(task{pid: 10 + i, comm: "t", start: i, ticks: 1})
+	}
+	f := new(scripted)
+	p := openSource(t, f, tr.proc, tr.domains())
+	sample(t, p)
+	tr.process(task{pid: 50, comm: "new", start: 60, ticks: 7})
+	f.openFails = unix.EMFILE
+	if s := sample(t, p); s.Faults != 1 || p.open != 14 || len(s.Processes) != 16 {
+		t.Errorf("%d faults, %d descriptors, %d processes", s.Faults, p.open, len(s.Processes))
+	}
+	f.openFails = nil
+	if s := sample(t, p); s.Faults != 0 || find(t, s, 50, false).Delta[0] != 7*Tick {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestHiddenProcessesAreOneFaultEach(t *testing.T) {
+	tr := newTree(t)
+	tr.process(task{pid: 10, comm: "hidden", start: 1, ticks: 5})
+	f := new(scripted)
+	p := openSource(t, f, tr.proc, tr.domains())
+	f.openFails = unix.EACCES
+	for i := range 3 {
+		if s := sample(t, p); len(s.Processes) != 0 || s.Faults != max(0, 1-i) {
+			t.Errorf("look %d: %+v", i, s)
+		}
+	}
 }
 
 func TestOutOfDescriptors(t *testing.T) {
