@@ -107,8 +107,8 @@ func (d *device) write(reply []byte) error {
 // resend asks the kernel for the requests that were taken and never answered. Kernels before 6.9 give EINVAL.
 func (d *device) resend() error {
 	const fuseNotifyResend = 7 // linux/fuse.h, FUSE 7.40
-	var header [headerLen]byte
-	binary.NativeEndian.PutUint32(header[0:], headerLen)
+	var header [replyHeader]byte
+	binary.NativeEndian.PutUint32(header[0:], replyHeader)
 	binary.NativeEndian.PutUint32(header[4:], fuseNotifyResend) // unique stays 0: a notification
 	return d.write(header[:])
 }

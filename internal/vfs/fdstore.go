@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Store is the service manager's file descriptor store: what is put there outlives the process and is given to the next one
-// (sd_pid_notify_with_fds(3), FileDescriptorStoreMax= in systemd.service(5)).
+// A Store is the service manager's file descriptor store: what is put there outlives the process and is given
+// to the next one (sd_pid_notify_with_fds(3), FileDescriptorStoreMax= in systemd.service(5)).
 type Store struct {
 	socket string // NOTIFY_SOCKET
 	handed map[string]*os.File
@@ -27,9 +27,9 @@ const (
 // storeTimeout bounds the wait for the service manager to have taken a message.
 const storeTimeout = 5 * time.Second
 
-// OpenStore takes the descriptors handed to this process, which it clears from the environment, and learns how to put
-// more there. It is called once, early. Without a service manager that keeps descriptors, or without NOTIFY_SOCKET, the
-// Store is nil, which all its methods take.
+// OpenStore takes the descriptors handed to this process, which it clears from the environment, and learns how
+// to put more there. It is called once, early. Without a service manager that keeps descriptors, or without
+// NOTIFY_SOCKET, the Store is nil, which all its methods take.
 func OpenStore() *Store {
 	handed := make(map[string]*os.File)
 	for _, f := range activation.Files(true) {
@@ -118,8 +118,9 @@ func (st *Store) Remove() error {
 	return st.barrier()
 }
 
-// barrier waits until the service manager has read all that was sent: it closes the descriptor of a BARRIER message when it comes to
-// it (sd_notify_barrier(3)). A process that died before would take its messages with it.
+// barrier waits until the service manager has read all that was sent: it closes the descriptor of a BARRIER
+// message when it comes to it (sd_notify_barrier(3)). A process that died before would take its messages with
+// it.
 func (st *Store) barrier() error {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -162,8 +162,8 @@ func (fs *filesystem) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirE
 	}
 	for _, c := range n.children {
 		child := &st.shape.inodes[c]
-		offset := uint64(c) + 3
-		if offset > in.Offset && !out.AddDirEntry(fuse.DirEntry{Name: child.name, Mode: child.mode, Ino: s.node(c), Off: offset}) {
+		entry := fuse.DirEntry{Name: child.name, Mode: child.mode, Ino: s.node(c), Off: uint64(c) + 3}
+		if entry.Off > in.Offset && !out.AddDirEntry(entry) {
 			break
 		}
 	}
@@ -176,8 +176,9 @@ func (st *state) listRoot(after uint64, out *fuse.DirEntryList) {
 	}
 	x := st.names
 	for _, i := range x.order {
-		offset := uint64(x.slots[i])
-		if offset > after && !out.AddDirEntry(fuse.DirEntry{Name: x.dirs[i], Mode: modeDir, Ino: x.slots[i].node(vmDir), Off: offset}) {
+		s := x.slots[i]
+		entry := fuse.DirEntry{Name: x.dirs[i], Mode: modeDir, Ino: s.node(vmDir), Off: uint64(s)}
+		if entry.Off > after && !out.AddDirEntry(entry) {
 			return
 		}
 	}

@@ -50,9 +50,9 @@ func (h Handover) path() string {
 // ErrIncompatible says that a mount handed over cannot be taken over by this build, or at this path.
 var ErrIncompatible = errors.New("tree: mount handed over does not fit")
 
-// Resume serves a mount that an earlier process made. It closes h.Device, whose place a duplicate takes. The error is
-// ErrUnmounted if the mount is no more, ErrIncompatible if another build made it or it is mounted elsewhere; the caller then makes
-// a new one.
+// Resume serves a mount that an earlier process made. It closes h.Device, whose place a duplicate takes. The
+// error is ErrUnmounted if the mount is no more, ErrIncompatible if another build made it or it is mounted
+// elsewhere; the caller then makes a new one.
 func Resume(t *Tree, h Handover, o Options) (*Server, error) {
 	defer h.Device.Close()
 	var state handoverState
@@ -79,13 +79,15 @@ func Resume(t *Tree, h Handover, o Options) (*Server, error) {
 	s := newServer(t, o, d, path)
 	s.init, s.resumed = state.Init, true
 	// The kernel got its answer from the first process; this is for our own side of the protocol.
-	if n, status := s.handler.HandleRequest([][]byte{state.Init}, [][]byte{make([]byte, replyMax)}); n == 0 || !status.Ok() {
+	n, status := s.handler.HandleRequest([][]byte{state.Init}, [][]byte{make([]byte, replyMax)})
+	if n == 0 || !status.Ok() {
 		return nil, errors.Join(fmt.Errorf("%w: its INIT request is not understood: %v", ErrIncompatible, status), d.close())
 	}
 	switch err := d.resend(); {
 	case err == nil:
 	case errors.Is(err, unix.EINVAL):
-		o.Log.Warn("this kernel cannot send requests again (Linux 6.9 can): reads that were under way when the earlier process died wait until their callers are killed")
+		o.Log.Warn("this kernel cannot send requests again (Linux 6.9 can): " +
+			"reads that were under way if the earlier process was killed wait until their callers are killed too")
 	default:
 		return nil, errors.Join(err, d.close())
 	}

@@ -155,8 +155,18 @@ func published(t testing.TB) *Tree {
 	return tree
 }
 
-// prime asks for a poll(2) once. A Go program that opens a file asks by epoll_ctl(2), with its processor held; here that
-// program is the server too, which then might have none to answer with. After ENOSYS the kernel asks no more.
+// dirOf gives the name of a VM's directory, "" if it is not shown.
+func dirOf(tree *Tree, uuid string) string {
+	x := tree.state.Load().names
+	if i, ok := x.bySlot[slotOf(uuid)]; ok {
+		return x.dirs[i]
+	}
+	return ""
+}
+
+// prime asks for a poll(2) once. A Go program that opens a file asks by epoll_ctl(2), with its processor held;
+// here that program is the server too, which then might have none to answer with. After ENOSYS the kernel asks
+// no more.
 func prime(t testing.TB, path string) {
 	t.Helper()
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)

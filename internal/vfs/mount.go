@@ -77,7 +77,8 @@ func makeMountPoint(path string) error {
 	err := os.MkdirAll(path, 0o755)
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("tree: mount point %s is missing and its file system is read-only: make it beforehand, or choose another tree.path", path)
+		return fmt.Errorf("tree: mount point %s is missing, on a file system that is read-only: "+
+			"make it beforehand, or choose another tree.path", path)
 	case err != nil:
 		return fmt.Errorf("tree: mount point: %w", err)
 	}
@@ -94,7 +95,8 @@ func makeMountPoint(path string) error {
 // ErrServed says that another process serves the tree at this path.
 var ErrServed = errors.New("served by another process of scaph: stop that one, or choose another tree.path")
 
-// clearStale takes away mounts of ours at the path that nobody serves any more, and refuses if somebody else's is there.
+// clearStale takes away mounts of ours at the path that nobody serves any more, and refuses if somebody else's
+// is there.
 func clearStale(path string, o Options) error {
 	for range maxStacked {
 		mounts, err := mountsAt(o.Procfs, path)
@@ -103,7 +105,8 @@ func clearStale(path string, o Options) error {
 		}
 		top := mounts[len(mounts)-1]
 		if !top.ours() {
-			return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path", path, top.source, top.fstype)
+			return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path",
+				path, top.source, top.fstype)
 		}
 		if answers(path) {
 			return fmt.Errorf("tree: %s is %w", path, ErrServed)

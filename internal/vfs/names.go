@@ -36,9 +36,10 @@ func escape(name string) string {
 	return b.String()
 }
 
-// dirName is the name of a VM's directory while no other VM has the same name: its escaped name, or
-// where that is empty or too long for a directory entry, uniqueName.
-func dirName(name, uuid string) string {
+// DirName gives the name of a VM's directory in the tree, provided that no other VM has the same name: its
+// escaped name, or where that is empty or too long for a directory entry, part of it and the UUID, which must be
+// canonical. Names of libvirt's domains are unique on a host.
+func DirName(name, uuid string) string {
 	if e := escape(name); e != "" && len(e) <= maxName {
 		return e
 	}

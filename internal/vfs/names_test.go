@@ -40,8 +40,8 @@ func TestDirectoryNames(t *testing.T) {
 		{"xx" + strings.Repeat("/", 100), "xx" + strings.Repeat("%2F", 71) + "%~" + uuid},
 		{strings.Repeat("大", 100), strings.Repeat("大", 72) + "%~" + uuid},
 	} {
-		if got := dirName(c.name, uuid); got != c.want {
-			t.Errorf("dirName(%q) = %q, want %q", c.name, got, c.want)
+		if got := DirName(c.name, uuid); got != c.want {
+			t.Errorf("DirName(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}
 }

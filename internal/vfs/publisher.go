@@ -42,16 +42,16 @@ type Reading struct {
 // A Publisher turns ledger counters into published ones. It has no clock of its own.
 //
 // Published is base + (ledger - base) rounded down to the quantum, where base is the ledger's value when this
-// process first saw the VM. What is rounded off stays in the ledger and comes with a later publish, so the long run is
-// exact. If that would leave the counter of a running VM where it was although the ledger moved, it moves by
-// 1 µJ all the same, since some readers take a counter that stands still for one that wrapped.
+// process first saw the VM. What is rounded off stays in the ledger and comes with a later publish, so the long
+// run is exact. If that would leave the counter of a running VM where it was although the ledger moved, it
+// moves by 1 µJ all the same, since some readers take a counter that stands still for one that wrapped.
 //
-// Published never exceeds the ledger: rounding is down, and a step of 1 µJ is taken only when the ledger
-// moved by as much or more since the publish before, at which it was no less than what was published. From this follows
-// that a restart never decreases a counter: the ledger's state is written before the values that it covers
-// are published, so the base of the next process, which is the ledger's restored value, is not below anything
-// that was ever shown. A base has the ledger's full resolution: a tenant sees one value in µJ per start of the
-// service.
+// Published never exceeds the ledger: rounding is down, and a step of 1 µJ is taken only when the ledger moved
+// by as much or more since the publish before, at which it was no less than what was published. From this
+// follows that a restart never decreases a counter: the ledger's state is written before the values that it
+// covers are published, so the base of the next process, which is the ledger's restored value, is not below
+// anything that was ever shown. A base has the ledger's full resolution: a tenant sees one value in µJ per
+// start of the service.
 type Publisher struct {
 	random func() float64
 	vms    map[string]*publication
@@ -78,8 +78,8 @@ func NewPublisher(random func() float64) *Publisher {
 const early = 20
 
 // Publish takes the ledger's readings at a tick and gives the VMs to show. Due is false if nothing changed for
-// any of them since the last time, so that there is nothing to publish. The slice is overwritten by the next call. Of a UUID that stands
-// there twice, the first counts.
+// any of them since the last time, so that there is nothing to publish. The slice is overwritten by the next
+// call. Of a UUID that stands there twice, the first counts.
 func (p *Publisher) Publish(now time.Time, readings []Reading) (vms []VM, due bool) {
 	p.round++
 	p.list = p.list[:0]

@@ -25,8 +25,8 @@ func reading(policy Policy, e energy.Microjoules) Reading {
 	return r
 }
 
-// TestTenantLearnsNoMoreThanTheProfile measures what a tenant can learn, against what is promised of the profiles: how often a value
-// changes, and by which steps.
+// TestTenantLearnsNoMoreThanTheProfile measures what a tenant can learn, against what is promised of the
+// profiles: how often a value changes, and by which steps.
 func TestTenantLearnsNoMoreThanTheProfile(t *testing.T) {
 	for _, c := range []struct {
 		profile  string

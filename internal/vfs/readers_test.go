@@ -152,8 +152,8 @@ func TestReaderMatrix(t *testing.T) {
 	})
 }
 
-// TestFlood measures what a guest that does nothing but ask does to another guest's reads and to a ticker in the serving
-// process.
+// TestFlood measures what a guest that does nothing but ask does to another guest's reads and to a ticker in
+// the serving process.
 func TestFlood(t *testing.T) {
 	tree := NewTree("test", 0)
 	publish(t, tree, update(testTime, 987654321, testVMs(2)...))

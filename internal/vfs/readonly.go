@@ -69,8 +69,8 @@ func (fs *filesystem) CopyFileRange(<-chan struct{}, *fuse.CopyFileRangeIn) (uin
 // iocWrite is the bit of an ioctl number that says that the caller hands data in (asm-generic/ioctl.h).
 const iocWrite = 1 << 30
 
-// Ioctl refuses commands that hand data in as writes; the others do not exist (ENOTTY), which is what isatty(3), called
-// by many readers at open, expects.
+// Ioctl refuses commands that hand data in as writes; the others do not exist (ENOTTY), which is what
+// isatty(3), called by many readers at open, expects.
 func (fs *filesystem) Ioctl(_ <-chan struct{}, in *fuse.IoctlIn, _ []byte, _ *fuse.IoctlOut, _ []byte) fuse.Status {
 	if in.Cmd&iocWrite != 0 {
 		return fuse.EROFS

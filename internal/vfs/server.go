@@ -18,7 +18,7 @@ import (
 // Why Serve ended, other than by its context.
 var (
 	ErrUnmounted = errors.New("tree: unmounted")
-	ErrAborted   = errors.New("tree: FUSE connection aborted through /sys/fs/fuse/connections; guests that hold the tree must be restarted")
+	ErrAborted   = errors.New("tree: connection aborted by /sys/fs/fuse/connections; guests that hold it must be restarted")
 )
 
 // A Server answers the kernel for one mount.
@@ -41,7 +41,9 @@ const (
 	payload    = 4096
 	requestMax = 8192 + payload
 	replyMax   = payload + 256
-	headerLen  = 16 // struct fuse_out_header: length, error, unique
+
+	requestHeader = 40 // struct fuse_in_header: length, opcode, unique, node, …
+	replyHeader   = 16 // struct fuse_out_header: length, error, unique
 )
 
 // Opcodes that the loop looks at itself (linux/fuse.h).
@@ -51,8 +53,8 @@ const (
 	opInterrupt = 36
 )
 
-// Mount puts a new mount at the path and answers the kernel's first question, so that the tree is there when Serve begins.
-// A stale mount of ours is taken away first; ErrServed if it is not stale.
+// Mount puts a new mount at the path and answers the kernel's first question, so that the tree is there when
+// Serve begins. A stale mount of ours is taken away first; ErrServed if it is not stale.
 func Mount(t *Tree, o Options) (*Server, error) {
 	device, path, err := mountDevice(o)
 	if err != nil {
@@ -85,8 +87,8 @@ func newServer(t *Tree, o Options, device *device, path string) *Server {
 	return s
 }
 
-// recovered turns a panic of a handler into EIO for the one request. It is a mistake in the program, so the first is logged
-// with its stack; a reader may ask a hundred times a second, so the others are counted only.
+// recovered turns a panic of a handler into EIO for the one request. It is a mistake in the program, so the
+// first is logged with its stack; a reader may ask a hundred times a second, so the others are counted only.
 func (s *Server) recovered(reason any) fuse.Status {
 	if s.panics.Add(1) == 1 {
 		s.log.Error("the tree failed on a request; it gives EIO for that file from now on, please report this",
@@ -103,7 +105,7 @@ func (s *Server) handshake() error {
 		return fmt.Errorf("%w: waiting for the kernel's first request", err)
 	}
 	in = in[:n]
-	if n < 40 || opcode(in) != opInit {
+	if n < requestHeader || opcode(in) != opInit {
 		return fmt.Errorf("tree: the kernel's first request has %d bytes and is not INIT", n)
 	}
 	s.init = append([]byte(nil), in...)
@@ -114,9 +116,10 @@ func (s *Server) handshake() error {
 	return s.device.write(out[:n])
 }
 
-// Serve answers requests, as soon as something was published, until ctx is done: then those taken are answered, no more are taken, and it returns nil.
-// The mount stays, with the requests that come in waiting for a successor (see Handover), until Unmount or
-// Close. It returns ErrUnmounted or ErrAborted if the mount came to its end. It is called once.
+// Serve answers requests, as soon as something was published, until ctx is done: then those taken are answered,
+// no more are taken, and it returns nil. The mount stays, with the requests that come in waiting for a
+// successor (see Handover), until Unmount or Close. It returns ErrUnmounted or ErrAborted if the mount came to
+// its end. It is called once.
 func (s *Server) Serve(ctx context.Context) error {
 	select {
 	case <-s.tree.filled:
@@ -167,14 +170,15 @@ const goFuseProbe = ".go-fuse-epoll-hack"
 // handle fills the reply and gives its length, 0 for requests that get none.
 func (s *Server) handle(request, reply [][]byte) (int, error) {
 	in, out := request[0], reply[0]
-	if len(in) < 40 {
+	if len(in) < requestHeader {
 		return 0, fmt.Errorf("tree: a request of %d bytes from %s", len(in), fuseDevice)
 	}
+	root := binary.NativeEndian.Uint64(in[16:]) == rootNode
 	switch {
 	case opcode(in) == opInterrupt:
 		// Nothing here waits, so there is nothing to interrupt; the kernel takes ENOSYS for "never ask again".
 		return refuse(out, in, unix.ENOSYS), nil
-	case opcode(in) == opLookup && binary.NativeEndian.Uint64(in[16:]) == rootNode && string(in[40:]) == goFuseProbe+"\x00":
+	case opcode(in) == opLookup && root && string(in[requestHeader:]) == goFuseProbe+"\x00":
 		return refuse(out, in, unix.ENOENT), nil
 	}
 	n, status := s.handler.HandleRequest(request, reply)
@@ -188,10 +192,10 @@ func opcode(request []byte) uint32 { return binary.NativeEndian.Uint32(request[4
 
 // refuse writes the reply that is an error.
 func refuse(out, request []byte, errno unix.Errno) int {
-	binary.NativeEndian.PutUint32(out, headerLen)
+	binary.NativeEndian.PutUint32(out, replyHeader)
 	binary.NativeEndian.PutUint32(out[4:], uint32(-int32(errno)))
-	copy(out[8:headerLen], request[8:16]) // unique
-	return headerLen
+	copy(out[8:replyHeader], request[8:16]) // unique
+	return replyHeader
 }
 
 // Path gives the mount point, absolute and without symlinks.
@@ -203,8 +207,8 @@ func (s *Server) Resumed() bool { return s.resumed }
 // Panics gives the number of requests on which a handler failed.
 func (s *Server) Panics() uint64 { return s.panics.Load() }
 
-// Leave is the end of a Server's work, after Serve: a mount that waits in the store for the next process is left there, one
-// that nobody could take over is unmounted.
+// Leave is the end of a Server's work, after Serve: a mount that waits in the store for the next process is
+// left there, one that nobody could take over is unmounted.
 func (s *Server) Leave() error {
 	if s.store != nil {
 		return s.device.close()
@@ -221,6 +225,6 @@ func (s *Server) Unmount() error {
 	return errors.Join(err, s.store.Remove(), s.device.close())
 }
 
-// Close gives the descriptor up and leaves the mount to whoever else holds it. If nobody does, the mount is stale from
-// now on.
+// Close gives the descriptor up and leaves the mount to whoever else holds it. If nobody does, the mount is
+// stale from now on.
 func (s *Server) Close() error { return s.device.close() }

@@ -31,7 +31,8 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 		return nil, err
 	}
 	if err := st.Put(s.Handover()); err != nil {
-		o.Log.Warn("the mount will not outlive this process: after a restart of scaph, guests that hold it must be restarted too", "why", err)
+		o.Log.Warn("the mount will not outlive this process: after a restart of scaph, "+
+			"guests that hold it must be restarted too", "why", err)
 	} else {
 		s.store = st
 	}

@@ -95,8 +95,9 @@ type index struct {
 }
 
 // Publish shows an Update, all of it at once. A VM whose UUID is malformed or stands there twice is left out
-// and named in the error; the others are published. The first Publish must show all VMs there are: until then a Server
-// lets readers wait, and then those that hold the files of a VM that is not there are told that it is gone.
+// and named in the error; the others are published. The first Publish must show all VMs there are: until then a
+// Server lets readers wait, and then those that hold the files of a VM that is not there are told that it is
+// gone.
 func (t *Tree) Publish(u Update) error {
 	t.publishing.Lock()
 	defer t.publishing.Unlock()
@@ -161,7 +162,7 @@ func valid(vms []VM) ([]VM, error) {
 		s := slotOf(vm.UUID)
 		switch other, taken := seen[s]; {
 		case !isUUID(vm.UUID):
-			errs = append(errs, fmt.Errorf("tree: VM %q is not shown: its UUID %q is not 8-4-4-4-12 lower-case hexadecimal digits", vm.Name, vm.UUID))
+			errs = append(errs, fmt.Errorf("tree: VM %q is not shown: its UUID %q is not canonical", vm.Name, vm.UUID))
 		case taken:
 			errs = append(errs, fmt.Errorf("tree: VM %q with UUID %s is not shown: %s has its place", vm.Name, vm.UUID, other))
 		default:
@@ -188,7 +189,7 @@ func newIndex(vms []VM) *index {
 	}
 	slices.SortFunc(x.order, func(a, b int) int { return cmp.Compare(x.slots[a], x.slots[b]) })
 	for _, i := range x.order {
-		dir := dirName(vms[i].Name, vms[i].UUID)
+		dir := DirName(vms[i].Name, vms[i].UUID)
 		if _, taken := x.byDir[dir]; taken {
 			dir = uniqueName(vms[i].Name, vms[i].UUID)
 		}
@@ -196,16 +197,6 @@ func newIndex(vms []VM) *index {
 		x.byDir[dir] = i
 	}
 	return x
-}
-
-// DirName gives the name of a VM's directory in the tree; ok is false if the VM is not shown.
-func (t *Tree) DirName(uuid string) (name string, ok bool) {
-	x := t.state.Load().names
-	i, ok := x.bySlot[slotOf(uuid)]
-	if !ok || x.uuids[i] != uuid {
-		return "", false
-	}
-	return x.dirs[i], true
 }
 
 // find resolves a node id other than the root's: the VM's place and its file. Place is -1 where the VM is gone,
