@@ -65,18 +65,23 @@ func TestWithoutLibvirt(t *testing.T) {
 	if code, text := hidden("--version"); code != 0 {
 		t.Errorf("--version exits with %d\n%s", code, text)
 	}
-	// The other rungs of the ladder are there; that libvirt is not is said.
+	// The other rungs of the ladder are there, and check says what is not.
 	dir := t.TempDir()
 	config := filepath.Join(dir, "estimate.yaml")
 	content := fmt.Sprintf("sensor: {kind: estimate}\nstate: {run: %[1]s/run, lib: %[1]s/lib}\n", dir)
 	if err := os.WriteFile(config, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	code, text := hidden("vms", "--config", config)
-	t.Logf("scaph-host vms without libvirt: exit %d\n%s", code, text)
-	refuseTrace(t, "vms", text)
-	if code != 0 || !strings.Contains(text, "libvirt") {
-		t.Error("vms fails, or does not tell that libvirt is not there")
+	for _, name := range []string{"vms", "check"} {
+		code, text := hidden(name, "--config", config)
+		t.Logf("scaph-host %s without libvirt: exit %d\n%s", name, code, text)
+		refuseTrace(t, name, text)
+		if code != 0 {
+			t.Errorf("%s exits with %d", name, code)
+		}
+		if name == "check" && !strings.Contains(text, "libvirt.so") {
+			t.Error("check does not tell that libvirt's library is not there")
+		}
 	}
 }
 
