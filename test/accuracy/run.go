@@ -122,9 +122,12 @@ func (r *run) restart(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	r.machine.Away(true)
 	r.now.kill()
 	r.machine.Step(1 + r.random.IntN(2))
-	return r.start(ctx)
+	err := r.start(ctx)
+	r.machine.Away(false)
+	return err
 }
 
 // until scrapes until the machine has made so many steps.

@@ -37,7 +37,7 @@ type process struct {
 	pinned  int
 	habit   habit
 	threads []*thread
-	ends    int // the step in which it ends, 0 for never
+	ends    int // the step in which it ends at the earliest, 0 for never
 }
 
 // A thread has CPU time.
@@ -136,7 +136,7 @@ func (l *load) step(m *Machine, free []time.Duration, run runner) {
 	living := l.order[:0]
 	for _, p := range l.order {
 		account := p.account
-		if p.ends == l.steps {
+		if p.ends > 0 && p.ends <= l.steps && !m.away {
 			account = Unseen
 			delete(l.processes, p.pid)
 		} else {

@@ -45,6 +45,7 @@ type Machine struct {
 	Options
 	mu      sync.Mutex // over all below
 	held    bool
+	away    bool
 	looks   int // how often a reader has begun a tick
 	steps   int
 	now     time.Duration // since the machine's boot
@@ -114,6 +115,14 @@ func (m *Machine) hold(held bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held = held
+}
+
+// Away says whether the meter is away. As long as it is, no process ends: the truth calls what one uses in
+// its last step unseen, and that is all that escapes a meter only if it looked at the step before.
+func (m *Machine) Away(away bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = away
 }
 
 // Progress tells how many looks and steps there were.
