@@ -95,15 +95,23 @@ func Resume(t *Tree, h Handover, o Options) (*Server, error) {
 	return s, nil
 }
 
-// adopt makes a device of a duplicate of a descriptor; ErrUnmounted if the connection behind it has ended.
-func adopt(f *os.File) (*device, error) {
-	fd := -1
-	err := withDescriptor(f, func(own int) (err error) {
+// duplicate gives another descriptor of the same open file.
+func duplicate(f *os.File) (fd int, err error) {
+	err = withDescriptor(f, func(own int) (err error) {
 		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("tree: descriptor handed over: %w", err)
+		return -1, fmt.Errorf("tree: duplicate the descriptor of %s: %w", fuseDevice, err)
+	}
+	return fd, nil
+}
+
+// adopt makes a device of a duplicate of a descriptor; ErrUnmounted if the connection behind it has ended.
+func adopt(f *os.File) (*device, error) {
+	fd, err := duplicate(f)
+	if err != nil {
+		return nil, err
 	}
 	d, err := newDevice(fd)
 	if err != nil {

@@ -48,6 +48,13 @@ func TestGuestsNeverNoticeRestart(t *testing.T) {
 		} else {
 			c.end(t, unix.SIGTERM)
 		}
+		// Now and then one is killed while it is still starting, at any moment of it.
+		for range i % 3 {
+			starting := launchChild(t, m, path, epoch)
+			timer := time.NewTimer(time.Duration(rand.IntN(int(15 * time.Millisecond))))
+			<-timer.C
+			starting.end(t, unix.SIGKILL)
+		}
 		c = startChild(t, m, path, epoch)
 		if c.first != "serving, resumed=true" {
 			t.Fatalf("start %d: %q", i, c.first)

@@ -244,7 +244,7 @@ func dup(t *testing.T, f *os.File) *os.File {
 	t.Helper()
 	var fd int
 	err := withDescriptor(f, func(own int) (err error) {
-		fd, err = unix.Dup(own)
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {

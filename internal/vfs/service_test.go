@@ -118,11 +118,24 @@ func (m *manager) clear() {
 // A child is a service process.
 type child struct {
 	*exec.Cmd
+	out   *bufio.Reader
 	first string // what it said when it began to serve
 }
 
-// start runs the service at a mount point, with the store's descriptors if there is a manager.
+// startChild runs the service at a mount point, with the store's descriptors if there is a manager, and waits until it
+// serves.
 func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...string) *child {
+	t.Helper()
+	c := launchChild(t, m, path, epoch, env...)
+	line, err := c.out.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	c.first = strings.TrimSpace(line)
+	return c
+}
+
+func launchChild(t *testing.T, m *manager, path string, epoch time.Time, env ...string) *child {
 	t.Helper()
 	// The process id is not known before there is a process, so it takes a shell to put it into LISTEN_PID.
 	cmd := exec.Command("/bin/sh", "-c", `export LISTEN_PID=$$; exec "$0"`, os.Args[0])
@@ -152,17 +165,11 @@ func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{Cmd: cmd}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // already gone, if the test went well
 		_ = cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	c.first = strings.TrimSpace(line)
-	return c
+	return &child{Cmd: cmd, out: bufio.NewReader(out)}
 }
 
 func (c *child) end(t *testing.T, sig unix.Signal) {

@@ -1,6 +1,9 @@
 package vfs
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 // Start serves the mount that an earlier process left in the store, or makes a new one and leaves it there
 // for the next. A nil Store is one that is not there: the tree works, and guests must be restarted after scaph is.
@@ -37,4 +40,22 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 		s.store = st
 	}
 	return s, nil
+}
+
+// Successor serves the same mount with another tree, in the same process: the reload of a configuration. It is called
+// after Serve; the Server is of no use afterwards. The error is ErrIncompatible if the mount is to be at another path; then
+// the old Server is as it was.
+func (s *Server) Successor(t *Tree, o Options) (*Server, error) {
+	h := s.Handover()
+	fd, err := duplicate(h.Device)
+	if err != nil {
+		return nil, err
+	}
+	h.Device = os.NewFile(uintptr(fd), fuseDevice) // which Resume closes; should it fail, ours is as it was
+	next, err := Resume(t, h, o)
+	if err != nil {
+		return nil, err
+	}
+	next.store = s.store
+	return next, s.device.close()
 }
