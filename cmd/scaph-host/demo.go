@@ -29,7 +29,7 @@ var standIns = []struct {
 	duty int // percent of one CPU
 }{{"web", 60}, {"database", 30}, {"idle", 2}}
 
-func demoCommand(e *cli.Env) *cobra.Command {
+func (h *host) demoCommand(e *cli.Env) *cobra.Command {
 	var seconds int
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -49,7 +49,7 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 			if err != nil {
 				return err
 			}
-			return demo(cmd.Context(), cmd.OutOrStdout(), c, log, time.Duration(seconds)*time.Second)
+			return h.demo(cmd.Context(), cmd.OutOrStdout(), c, log, time.Duration(seconds)*time.Second)
 		},
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", 20, "seconds that it lasts")
@@ -57,14 +57,14 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 	return cmd
 }
 
-func demo(ctx context.Context, out io.Writer, c config.Config, log *slog.Logger, length time.Duration) (err error) {
+func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, log *slog.Logger, length time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "scaph-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, h.unmount(), os.RemoveAll(dir)) }()
 
 	sensor, _, noRAPL := app.CheckSensor(c, config.Host, slog.New(slog.DiscardHandler))
 	if noRAPL != nil {
@@ -86,7 +86,7 @@ func demo(ctx context.Context, out io.Writer, c config.Config, log *slog.Logger,
 	c.Tree.Path, c.Tree.Enabled = filepath.Join(dir, "tree"), config.On
 	a.Config = c
 	g := &guest{}
-	if _, err := addTree(a); err != nil {
+	if _, err := h.addTree(a); err != nil {
 		g.missing = strings.TrimPrefix(err.Error(), "tree: ")
 	} else {
 		g.dir = filepath.Join(c.Tree.Path, standIns[0].name)

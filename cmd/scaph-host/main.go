@@ -3,16 +3,23 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/vfs"
 )
 
 func main() {
-	os.Exit(cli.Main(cli.Program{
+	os.Exit(run())
+}
+
+func run() int {
+	h := &host{store: vfs.OpenStore()}
+	code := cli.Main(cli.Program{
 		Kind:  config.Host,
 		Short: "The power meter of virtual machines: host side",
 		Long: `scaph-host reads the energy counters of the CPU (RAPL, through powercap), charges every microjoule to a
@@ -23,9 +30,16 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
   scaph-host stdout                # a table every 2 s
   scaph-host run --config /etc/scaph/scaph-host.yaml`,
 		VMs:   openVMs,
-		Serve: serve,
+		Serve: h.serve,
 		Commands: func(e *cli.Env) []*cobra.Command {
-			return []*cobra.Command{vmsCommand(e), qemuCommand(e), mountCommand(e), unmountCommand(e), checkCommand(e), demoCommand(e)}
+			return []*cobra.Command{
+				vmsCommand(e), h.qemuCommand(e), checkCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
+			}
 		},
-	}))
+	})
+	if err := h.leave(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", config.Host, err)
+		code = max(code, cli.ExitFailure)
+	}
+	return code
 }

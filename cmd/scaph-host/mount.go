@@ -16,7 +16,7 @@ import (
 )
 
 // mountCommand is the part of the service that takes root: the unit runs it before the service proper, outside its sandbox.
-func mountCommand(e *cli.Env) *cobra.Command {
+func (h *host) mountCommand(e *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "mount",
 		Short: "Mount the tree and leave it with the service manager (for the service's unit)",
@@ -34,7 +34,7 @@ A mount that the store still keeps for an earlier process is left as it is; a st
 			if err != nil || c.Tree.Enabled == config.None {
 				return err
 			}
-			err = mountForStore(c, log)
+			err = h.mountForStore(c, log)
 			if err != nil && c.Tree.Enabled == config.Auto {
 				log.Warn("there is no tree: guests cannot read their meters", "why", err)
 				return nil
@@ -45,7 +45,7 @@ A mount that the store still keeps for an earlier process is left as it is; a st
 }
 
 // mountForStore mounts the tree and puts it into the store, unless a mount is held there already.
-func mountForStore(c config.Config, log *slog.Logger) error {
+func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
 	if !answers(c.Tree.Path) {
 		log.Info("keeping the mount of an earlier process", "path", c.Tree.Path)
 		return nil
@@ -56,7 +56,7 @@ func mountForStore(c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := store.Put(server.Handover()); err != nil {
+	if err := h.store.Put(server.Handover()); err != nil {
 		return errors.Join(err, server.Unmount())
 	}
 	log.Info("mounted the tree", "path", server.Path())

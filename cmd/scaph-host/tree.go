@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+
+	"github.com/scaph/scaph/internal/app"
+	"github.com/scaph/scaph/internal/cli"
+	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/export/prometheus"
+	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/vfs"
+)
+
+// A host is what lives as long as the process, while configurations come and go.
+type host struct {
+	store  *vfs.Store  // the service manager's descriptor store; what was left in it can be taken once
+	server *vfs.Server // of the mounted tree, nil while there is none
+}
+
+// addTree mounts the tree, or goes on with the one that is mounted, and keeps it fed. Nil counters say that there is none.
+func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
+	c := a.Config.Tree
+	if c.Enabled == config.None {
+		return nil, h.unmount()
+	}
+	tree, err := h.startTree(c, a.Config.Host.Procfs, a.Log)
+	if err != nil {
+		if c.Enabled == config.On {
+			return nil, err
+		}
+		a.Log.Warn("there is no tree: guests cannot read their meters", "why", err)
+		return nil, nil
+	}
+	a.Log.Info("serving the tree", "path", h.server.Path())
+	a.Add(app.Service{Name: "tree", Run: h.server.Serve})
+	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
+		feed(ctx, a.Meter, tree, c.Publish, a.Config.Sensor.Basis == "psys", a.Log)
+		return nil
+	}})
+	return tree, nil
+}
+
+// startTree sees to it that h.server serves a tree at the configured path.
+func (h *host) startTree(c config.Tree, procfs string, log *slog.Logger) (*vfs.Tree, error) {
+	group, why, err := vfs.FindGroup("/", c.Owner)
+	if err != nil {
+		return nil, err
+	}
+	log.Debug("who may read the counters of the tree, beside root", "group", why)
+	version, _ := cli.Version()
+	tree := vfs.NewTree(version, group)
+	options := vfs.Options{Path: c.Path, Procfs: procfs, Log: log}
+	if h.server != nil { // a reload: guests see nothing of it, unless the tree moves
+		next, err := h.server.Successor(tree, options)
+		if err == nil {
+			h.server = next
+			return tree, nil
+		}
+		log.Warn("the tree is mounted anew; guests that hold it must be restarted", "why", err)
+		if err := h.unmount(); err != nil {
+			return nil, err
+		}
+	}
+	h.server, err = vfs.Start(tree, options, h.store)
+	return tree, err
+}
+
+func (h *host) unmount() error {
+	if h.server == nil {
+		return nil
+	}
+	server := h.server
+	h.server = nil
+	return server.Unmount()
+}
+
+// leave is the end: a mount that waits in the store for the next process stays, another one goes.
+func (h *host) leave() error {
+	if h.server == nil {
+		return nil
+	}
+	return h.server.Leave()
+}
+
+// feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
+func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Publish, psys bool, log *slog.Logger) {
+	publisher := vfs.NewPublisher(rand.Float64)
+	var readings []vfs.Reading
+	var seq uint64
+	for s := m.Next(ctx, 0); s != nil; s = m.Next(ctx, seq) {
+		seq = s.Seq
+		readings = readings[:0]
+		for i := range s.VMs {
+			if !s.VMs[i].Present {
+				continue // its series stay for a while, its directory does not
+			}
+			readings = append(readings, reading(&s.VMs[i], publish, psys))
+		}
+		vms, due := publisher.Publish(s.Time, readings)
+		if !due {
+			continue
+		}
+		if err := tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
+			log.Error("a virtual machine cannot be shown in the tree", "error", err)
+		}
+	}
+}
+
+// reading is a machine's own meter: what it was charged, from the first time that it was seen.
+func reading(vm *meter.VM, publish config.Publish, psys bool) vfs.Reading {
+	profile, policy := publish.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
+	r := vfs.Reading{
+		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
+		Policy: vfs.Policy{
+			Interval: policy.Interval, Jitter: policy.Jitter,
+			Quantum: energy.Microjoules(policy.Quantum), Off: profile == config.Off,
+		},
+	}
+	for k := range energy.Kind(energy.Kinds) {
+		r.Energy[k] = vm.Before.Of(k) + vm.Energy.Of(k)
+	}
+	if psys { // where the platform is the basis, it is what a guest sees as its package
+		r.Energy[energy.Package] = r.Energy[energy.Psys]
+	}
+	return r
+}
+
+// kinds lists the kinds of zone that the host has.
+func kinds(s *meter.Snapshot) []energy.Kind {
+	var has [energy.Kinds]bool
+	for i := range s.Zones {
+		has[s.Zones[i].Kind] = true
+	}
+	var list []energy.Kind
+	for k, there := range has {
+		if there {
+			list = append(list, energy.Kind(k))
+		}
+	}
+	return list
+}
