@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,11 +22,11 @@ func (h *host) mountCommand(e *cli.Env) *cobra.Command {
 		Use:   "mount",
 		Short: "Mount the tree and leave it with the service manager (for the service's unit)",
 		Long: `Mount the tree of meters at tree.path and leave it in the service manager's descriptor store, where run finds
-it: the service's unit has this as ExecStartPre=+, so that the service itself needs no right to mount, and
-so that the mount stands where libvirt and qemu see it.
+it: the service's unit runs this before the service, as root and outside its sandbox, so that the service itself needs
+no right to mount, and so that the mount stands where libvirt and qemu see it.
 
 A mount that the store still keeps for an earlier process is left as it is; a stale one is replaced.`,
-		Example: "  ExecStartPre=+/usr/bin/scaph-host mount --config /etc/scaph/scaph-host.yaml",
+		Example: "  ExecStartPre=+/usr/bin/nsenter --target 1 --mount -- /usr/bin/scaph-host mount --config /etc/scaph/scaph-host.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if os.Getenv("NOTIFY_SOCKET") == "" {
 				return cli.UsageErrorf("mount makes no sense by hand: no service manager would keep what it mounts (NOTIFY_SOCKET is not set); run and qemu mount by themselves")
@@ -61,6 +62,23 @@ func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
 	}
 	log.Info("mounted the tree", "path", server.Path())
 	return server.Close()
+}
+
+// amongMountsOfInit refuses to mount where nobody would see it. A unit with ProtectSystem=, PrivateTmp= or the like gives
+// each of its commands mounts of its own, those with + too.
+func amongMountsOfInit(procfs string) error {
+	own, err := os.Readlink(filepath.Join(procfs, "self/ns/mnt"))
+	if err != nil {
+		return fmt.Errorf("tree: our mount namespace: %w", err)
+	}
+	init, err := os.Readlink(filepath.Join(procfs, "1/ns/mnt"))
+	if err != nil {
+		return nil //nolint:nilerr // less than full root, in a container: what cannot be told is not refused
+	}
+	if own != init {
+		return errors.New("tree: nobody outside of this unit would see the mount: start it with `nsenter --target 1 --mount --`")
+	}
+	return nil
 }
 
 // heldAfter is the silence after which a mount is taken for one that is held but not served. Whoever serves one answers in
