@@ -22,11 +22,15 @@ type device struct {
 	file    *os.File // keeps fd open; not registered with the runtime's poller
 	fd      int      // non-blocking
 	wake    *os.File // an eventfd(2), readable once stopped
+	wakeFD  int
 	stopped atomic.Bool
 }
 
-// errStopped is what readers get after stop.
-var errStopped = errors.New("reading was stopped")
+// What take gives instead of a request.
+var (
+	errNone    = errors.New("no request waits")
+	errStopped = errors.New("reading was stopped")
+)
 
 // newDevice takes over a descriptor of /dev/fuse.
 func newDevice(fd int) (*device, error) {
@@ -38,7 +42,7 @@ func newDevice(fd int) (*device, error) {
 	d := &device{file: os.NewFile(uintptr(fd), fuseDevice), fd: fd}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err == nil {
-		d.wake = os.NewFile(uintptr(wake), "eventfd")
+		d.wake, d.wakeFD = os.NewFile(uintptr(wake), "eventfd"), wake
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
@@ -59,36 +63,42 @@ func openDevice() (*device, error) {
 	return newDevice(fd)
 }
 
-// read takes one request. A timeout of 0 waits for ever.
-func (d *device) read(request []byte, timeout time.Duration) (int, error) {
-	wait := -1
-	if timeout > 0 {
-		wait = int(timeout.Milliseconds())
-	}
-	ready := [...]unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}, {Fd: int32(d.wake.Fd()), Events: unix.POLLIN}}
+// take reads one request, if there is one: errNone if not.
+func (d *device) take(request []byte) (int, error) {
 	for {
 		if d.stopped.Load() {
 			return 0, errStopped
 		}
 		n, err := unix.Read(d.fd, request)
 		switch {
+		case err == nil && n < requestHeader:
+			return 0, fmt.Errorf("tree: a request of %d bytes from %s", n, fuseDevice)
 		case err == nil:
 			return n, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.ENOENT):
-			continue // the caller was killed before its request was taken
-		case !errors.Is(err, unix.EAGAIN):
+		case errors.Is(err, unix.EAGAIN):
+			return 0, errNone
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ENOENT): // ENOENT: the caller was killed just now
+		default:
 			return 0, ended(err)
-		}
-		n, err = unix.Poll(ready[:], wait)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, ended(err)
-		}
-		if err == nil && n == 0 {
-			return 0, fmt.Errorf("tree: %s: no request within %v", fuseDevice, timeout)
 		}
 	}
+}
+
+// wait returns when there is a request, when the device is stopped or the connection ends, and now and then without a
+// reason. A timeout of 0 waits for ever.
+func (d *device) wait(timeout time.Duration) error {
+	ms := -1
+	if timeout > 0 {
+		ms = int(timeout.Milliseconds())
+	}
+	ready := [...]unix.PollFd{{Fd: int32(d.fd), Events: unix.POLLIN}, {Fd: int32(d.wakeFD), Events: unix.POLLIN}}
+	switch n, err := unix.Poll(ready[:], ms); {
+	case err != nil && !errors.Is(err, unix.EINTR):
+		return ended(err)
+	case err == nil && n == 0:
+		return fmt.Errorf("tree: %s: no request within %v", fuseDevice, timeout)
+	}
+	return nil
 }
 
 // write answers a request. One whose caller did not wait for the answer is no error.
@@ -120,7 +130,7 @@ func (d *device) alive() bool {
 	return err != nil || poll[0].Revents&unix.POLLERR == 0
 }
 
-// stop has all readers, now and later, return errStopped as soon as they are done with their request.
+// stop has take give errStopped from now on, and wait return at once.
 func (d *device) stop() error {
 	d.stopped.Store(true)
 	var one [8]byte

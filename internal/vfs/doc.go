@@ -29,8 +29,9 @@
 //
 // # Who can slow down whom
 //
-// A request costs a few microseconds and at most one page, whatever a guest asks for; the kernel queues them
-// first come first served, and a guest has no more of them waiting than its virtiofsd or qemu has threads. A
-// flood thus costs others at most that many short requests, and scaph at most the readers of a [Server], of
-// which there is one less than processors, so that the tick has one to itself.
+// A request costs a few microseconds and at most one page, whatever a guest asks for. A guest has no more of them
+// waiting than its virtiofsd or qemu has threads, and a Server answers one of each VM in turn (see queue.go), so that
+// a guest that floods its share with requests makes the others wait for one of its own at a time, not for all. It
+// takes from scaph at most the readers of a [Server], of which there is one less than processors: the tick has
+// one to itself.
 package vfs

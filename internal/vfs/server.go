@@ -43,6 +43,7 @@ const (
 	replyMax   = payload + 256
 
 	requestHeader = 40 // struct fuse_in_header: length, opcode, unique, node, …
+	nodeOffset    = 16
 	replyHeader   = 16 // struct fuse_out_header: length, error, unique
 )
 
@@ -100,12 +101,15 @@ func (s *Server) recovered(reason any) fuse.Status {
 // handshake answers INIT and keeps it.
 func (s *Server) handshake() error {
 	in, out := make([]byte, requestMax), make([]byte, replyMax)
-	n, err := s.device.read(in, answerWithin)
-	if err != nil {
+	if err := s.device.wait(answerWithin); err != nil {
 		return fmt.Errorf("%w: waiting for the kernel's first request", err)
 	}
+	n, err := s.device.take(in)
+	if err != nil {
+		return err
+	}
 	in = in[:n]
-	if n < requestHeader || opcode(in) != opInit {
+	if opcode(in) != opInit {
 		return fmt.Errorf("tree: the kernel's first request has %d bytes and is not INIT", n)
 	}
 	s.init = append([]byte(nil), in...)
@@ -139,25 +143,39 @@ func (s *Server) Serve(ctx context.Context) error {
 	return group.Wait()
 }
 
-// answer reads requests and writes replies, one by one, until the device is stopped.
+// answer takes all requests that there are, answers one, and looks again, until the device is stopped; then it
+// answers what it took.
 func (s *Server) answer() error {
 	in, out := make([]byte, requestMax), make([]byte, replyMax)
-	request, reply := make([][]byte, 1), [][]byte{out}
+	waiting := newQueue()
 	for {
-		n, err := s.device.read(in, 0)
-		if errors.Is(err, errStopped) {
+		stopped := false
+		for !stopped && !waiting.full() {
+			n, err := s.device.take(in)
+			if errors.Is(err, errNone) {
+				break
+			}
+			stopped = errors.Is(err, errStopped)
+			switch {
+			case err == nil:
+				waiting.add(in[:n])
+			case !stopped:
+				return err
+			}
+		}
+		r, ok := waiting.next()
+		switch {
+		case ok:
+			if n := s.handle(r.data, out); n > 0 {
+				if err := s.device.write(out[:n]); err != nil {
+					return err
+				}
+			}
+			waiting.done(r)
+		case stopped:
 			return nil
-		}
-		if err != nil {
-			return err
-		}
-		request[0] = in[:n]
-		n, err = s.handle(request, reply)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			if err := s.device.write(out[:n]); err != nil {
+		default:
+			if err := s.device.wait(0); err != nil {
 				return err
 			}
 		}
@@ -168,24 +186,20 @@ func (s *Server) answer() error {
 const goFuseProbe = ".go-fuse-epoll-hack"
 
 // handle fills the reply and gives its length, 0 for requests that get none.
-func (s *Server) handle(request, reply [][]byte) (int, error) {
-	in, out := request[0], reply[0]
-	if len(in) < requestHeader {
-		return 0, fmt.Errorf("tree: a request of %d bytes from %s", len(in), fuseDevice)
-	}
-	root := binary.NativeEndian.Uint64(in[16:]) == rootNode
+func (s *Server) handle(in, out []byte) int {
+	root := binary.NativeEndian.Uint64(in[nodeOffset:]) == rootNode
 	switch {
 	case opcode(in) == opInterrupt:
 		// Nothing here waits, so there is nothing to interrupt; the kernel takes ENOSYS for "never ask again".
-		return refuse(out, in, unix.ENOSYS), nil
+		return refuse(out, in, unix.ENOSYS)
 	case opcode(in) == opLookup && root && string(in[requestHeader:]) == goFuseProbe+"\x00":
-		return refuse(out, in, unix.ENOENT), nil
+		return refuse(out, in, unix.ENOENT)
 	}
-	n, status := s.handler.HandleRequest(request, reply)
+	n, status := s.handler.HandleRequest([][]byte{in}, [][]byte{out})
 	if n == 0 && !status.Ok() {
-		return refuse(out, in, unix.EIO), nil // not understood; without a reply the caller would wait for ever
+		return refuse(out, in, unix.EIO) // not understood; without a reply the caller would wait for ever
 	}
-	return n, nil
+	return n
 }
 
 func opcode(request []byte) uint32 { return binary.NativeEndian.Uint32(request[4:]) }

@@ -122,8 +122,8 @@ type child struct {
 	first string // what it said when it began to serve
 }
 
-// startChild runs the service at a mount point, with the store's descriptors if there is a manager, and waits until it
-// serves.
+// startChild runs the service at a mount point, with the store's descriptors if there is a manager, and waits
+// until it serves.
 func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...string) *child {
 	t.Helper()
 	c := launchChild(t, m, path, epoch, env...)

@@ -42,9 +42,9 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 	return s, nil
 }
 
-// Successor serves the same mount with another tree, in the same process: the reload of a configuration. It is called
-// after Serve; the Server is of no use afterwards. The error is ErrIncompatible if the mount is to be at another path; then
-// the old Server is as it was.
+// Successor serves the same mount with another tree, in the same process: the reload of a configuration. It is
+// called after Serve; the Server is of no use afterwards. The error is ErrIncompatible if the mount is to be at
+// another path; then the old Server is as it was.
 func (s *Server) Successor(t *Tree, o Options) (*Server, error) {
 	h := s.Handover()
 	fd, err := duplicate(h.Device)
