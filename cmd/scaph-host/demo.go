@@ -45,11 +45,11 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 			if seconds < 3 {
 				return cli.UsageErrorf("--time %d: must be at least 3 seconds", seconds)
 			}
-			c, log, err := e.LoadQuiet(cmd)
+			c, _, err := e.Load(cmd, nil)
 			if err != nil {
 				return err
 			}
-			return h.demo(cmd.Context(), cmd.OutOrStdout(), c, log, time.Duration(seconds)*time.Second)
+			return h.demo(cmd.Context(), cmd.OutOrStdout(), c, time.Duration(seconds)*time.Second)
 		},
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", 20, "seconds that it lasts")
@@ -57,7 +57,8 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 	return cmd
 }
 
-func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, log *slog.Logger, length time.Duration) (err error) {
+func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length time.Duration) (err error) {
+	log := slog.New(slog.DiscardHandler) // what matters here is told in the table
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "scaph-demo-")
@@ -66,7 +67,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, log *sl
 	}
 	defer func() { err = errors.Join(err, h.unmount(), os.RemoveAll(dir)) }()
 
-	sensor, _, noRAPL := app.CheckSensor(c, config.Host, slog.New(slog.DiscardHandler))
+	sensor, _, noRAPL := app.CheckSensor(c, config.Host, log)
 	if noRAPL != nil {
 		fmt.Fprintf(out, "SIMULATED power: %s.\nIt is estimated from CPU use instead, 20 W at rest and 100 W at full load.\n\n", sensor)
 		c.Sensor.Kind = "estimate"

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -203,8 +204,8 @@ func TestSecondInstanceRefuses(t *testing.T) {
 	s := newService(t)
 	s.start()
 	out, err := s.command().CombinedOutput()
-	exit, ok := err.(*exec.ExitError)
-	if !ok || exit.ExitCode() != 1 {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Fatalf("second instance: %v, want exit code 1", err)
 	}
 	if want := fmt.Sprintf("pid %d", s.process.Process.Pid); !strings.Contains(string(out), want) {
