@@ -114,6 +114,47 @@ func TestKillWithoutStore(t *testing.T) {
 	}
 }
 
+// TestRequestInFlight has a process die with a request that it took and did not answer: the next one answers it.
+func TestRequestInFlight(t *testing.T) {
+	tree := NewTree("test", 0)
+	publish(t, tree, update(testTime, 7, testVMs(1)...))
+	path := filepath.Join(t.TempDir(), "tree")
+	s, err := Mount(tree, options(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := readValue(filepath.Join(path, "vm0/intel-rapl:0/energy_uj"), -1, make([]byte, 20))
+		read <- err
+	}()
+	if err := s.device.wait(answerWithin); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.device.take(make([]byte, requestMax)); err != nil {
+		t.Fatal(err)
+	}
+	next, err := Resume(tree, Handover{Device: dup(t, s.device.file), State: s.Handover().State}, options(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	serveUntilCleanup(t, next)
+	select {
+	case err := <-read:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a request that the earlier process took was never answered (before Linux 6.9 it cannot be)")
+	}
+	if tree.Resumes() != 1 {
+		t.Errorf("%d resumes counted, want 1", tree.Resumes())
+	}
+}
+
 // TestResumeWaitsForTheFirstPublish takes a mount over before anything was measured: who holds it waits, and is
 // not told that all VMs are gone.
 func TestResumeWaitsForTheFirstPublish(t *testing.T) {
