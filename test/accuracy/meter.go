@@ -42,7 +42,8 @@ func oracleArgs(dir string) []string { return []string{filepath.Join(dir, "machi
 func writeConfigs(dir string) error {
 	common := fmt.Sprintf("interval: 100ms\nhost: {procfs: %[1]s/machine/proc, sysfs: %[1]s/machine/sys}\n"+
 		"cputime: {source: procfs}\nstate: {run: %[1]s/run, lib: %[1]s/lib}\nprometheus: {listen: \"127.0.0.1:0\"}\n", dir)
-	host := common + "libvirt: {enabled: false}\ntree: {enabled: false}\n"
+	host := common + fmt.Sprintf("libvirt: {enabled: false}\n"+
+		"tree: {enabled: true, path: %s/tree, publish: {interval: 100ms, quantum: 1uJ}}\n", dir)
 	guest := common + fmt.Sprintf("sensor: {powercap: %s/machine/sys/class/powercap}\n", dir)
 	if err := os.WriteFile(filepath.Join(dir, "host.yaml"), []byte(host), 0o600); err != nil {
 		return err

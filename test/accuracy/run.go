@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/test/accuracy/judge"
 	"github.com/scaph/scaph/test/accuracy/machine"
@@ -86,7 +89,18 @@ func (r *run) live(ctx context.Context) (err error) {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	defer func() { r.now.kill() }()
+	// Deferred calls run in reverse: nobody reads the tree any more when its server is killed.
+	tree := filepath.Join(r.dir, "tree")
+	defer func() {
+		r.now.kill()
+		if unmountErr := unix.Unmount(tree, unix.MNT_DETACH); unmountErr == nil || err != nil {
+			return
+		} else if !errors.Is(unmountErr, unix.EINVAL) && !errors.Is(unmountErr, unix.ENOENT) { // a meter without a tree
+			err = fmt.Errorf("unmount %s: %w", tree, unmountErr)
+		}
+	}()
+	reader := readTree(ctx, tree)
+	defer reader.close()
 	r.machine.Release()
 	for kill := range r.kills {
 		if err := r.until(ctx, r.steps*(kill+1)/(r.kills+1)); err != nil {
@@ -99,7 +113,12 @@ func (r *run) live(ctx context.Context) (err error) {
 	if err := r.until(ctx, r.steps); err != nil {
 		return err
 	}
-	return r.finish(ctx)
+	if err := r.finish(ctx); err != nil {
+		return err
+	}
+	reader.close()
+	r.judge.Tree(reader.tree)
+	return nil
 }
 
 // start starts the meter and waits for its first measurement.

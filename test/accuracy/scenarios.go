@@ -43,7 +43,7 @@ func scenarios(short bool) []scenario {
 	// had used then is lost with the meter: the gaps, here a third of the time and more, are split by guess.
 	killed2 := killed
 	killed2.name, killed2.machine = "killed, two packages", two.machine
-	killed2.bounds.VM, killed2.bounds.Processes, killed2.bounds.Unseen = 0.1, 0.1, 0.1
+	killed2.bounds.VM, killed2.bounds.Processes, killed2.bounds.Unseen = 0.15, 0.15, 0.15
 
 	// So much power that a step is half a range. A package may not draw more than 1 kW, or a
 	// meter would rightly take a wrap for a reset.

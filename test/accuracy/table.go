@@ -15,8 +15,8 @@ func (r *report) write(out io.Writer, scenarios []scenario) bool {
 	good := true
 	fmt.Fprintf(out, "%s: %d seeds, %.0f s\n\n", strings.Join(append([]string{"accuracy"}, os.Args[1:]...), " "), r.seeds, r.took.Seconds())
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "scenario\twindows\tconservation\tlost\twraps\tkills\tfalls\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
-	fmt.Fprintln(t, "\t\tµJ\tµJ\t\t\t\t%\t%\t%\t%\t%\t%\t%\t")
+	fmt.Fprintln(t, "scenario\twindows\tconservation\tlost\twraps\tkills\ttree reads\tfalls\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
+	fmt.Fprintln(t, "\t\tµJ\tµJ\t\t\t\t\t%\t%\t%\t%\t%\t%\t%\t")
 	for _, s := range scenarios {
 		row := sumOf(s, r.verdicts[s.name])
 		good = good && len(row.broken) == 0
@@ -67,8 +67,9 @@ func sumOf(s scenario, runs []judged) row {
 		sum.Windows += v.Windows
 		sum.Wraps += v.Wraps
 		sum.Conservation = max(sum.Conservation, v.Conservation, v.Identity)
-		sum.Lost = max(sum.Lost, v.Lost)
+		sum.Lost = max(sum.Lost, v.Lost, v.Tree)
 		sum.Decreases = append(sum.Decreases, v.Decreases...)
+		sum.TreeReads += v.TreeReads
 		sum.VM = append(sum.VM, v.VM...)
 		sum.Processes = max(sum.Processes, v.Processes)
 		sum.Unseen = max(sum.Unseen, v.Unseen)
@@ -86,7 +87,7 @@ func (r row) write(w io.Writer) {
 			vm[i] = percent(judge.Quantile(r.VM, q))
 		}
 	}
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", r.name, r.Windows, r.Conservation, r.Lost, r.Wraps, r.kills, len(r.Decreases),
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", r.name, r.Windows, r.Conservation, r.Lost, r.Wraps, r.kills, r.TreeReads, len(r.Decreases),
 		strings.Join(vm, "\t"), percent(r.Processes), percent(r.UnseenShare), strings.Join([]string{percent(r.Unseen), percent(r.shift)}, "\t"))
 }
 

@@ -33,6 +33,7 @@ func (b Bounds) Broken(v Verdict) []string {
 	check(v.Lost == 0, "a zone is off by %d µJ at the end", v.Lost)
 	check(v.Strangers == 0, "%d µJ were charged to machines that do not exist", v.Strangers)
 	check(v.Sleeper <= int64(v.Windows+100)*sleeperPerWindow, "a machine that did nothing was charged %d µJ", v.Sleeper)
+	check(v.Tree == 0, "a guest's counter differs from its series by %d µJ", v.Tree)
 	if b.VM >= 0 {
 		check(worst(v.VM) <= b.VM, "a machine's energy is wrong by %.2f %%", 100*worst(v.VM))
 		check(worst(v.VMCPU) <= b.VM, "a machine's CPU time is wrong by %.2f %%", 100*worst(v.VMCPU))

@@ -14,12 +14,14 @@ type Judge struct {
 	last      map[string]float64 // of every counter: its last value
 	before    map[string]bool    // the series of the scrape before
 	decreases []string
+	tree      *Tree
 }
 
 // A scrape is what the judge takes from an exposition, in µJ since the start of the run.
 type scrape struct {
 	zones    map[string]int64 // by powercap id
 	basis    int64            // Σ packages and dram
+	packages map[string]int64 // by UUID: the package zones alone
 	accounts map[string]int64 // as in the truth; what is unreserved or of machines gone too, by these words
 	cpu      map[string]float64
 	ledger   float64 // scaph_ledger_error_joules
@@ -34,7 +36,7 @@ func (j *Judge) Scrape(text string) error {
 	if err != nil {
 		return fmt.Errorf("the exposition cannot be read: %w", err)
 	}
-	s := scrape{zones: map[string]int64{}, accounts: map[string]int64{}, cpu: map[string]float64{}}
+	s := scrape{zones: map[string]int64{}, accounts: map[string]int64{}, packages: map[string]int64{}, cpu: map[string]float64{}}
 	present := make(map[string]bool, len(all))
 	for _, x := range all {
 		present[x.key] = true
@@ -79,6 +81,9 @@ func (s *scrape) add(x series) {
 	case "scaph_vm_energy_joules_total":
 		if basis {
 			s.accounts[x.labels["uuid"]] += x.microjoules()
+		}
+		if kind == "package" {
+			s.packages[x.labels["uuid"]] += x.microjoules()
 		}
 	case "scaph_process_energy_joules_total":
 		s.accounts[processes] += x.microjoules()

@@ -25,6 +25,9 @@ type Verdict struct {
 	Strangers    int64     // µJ charged to machines that do not exist
 	Shift        []float64 // of each window: energy charged to the wrong account / all energy of the window
 	Decreases    []string
+	TreeReads    int   // of the guests' counters
+	TreeAway     int   // reads that failed, as nobody served them
+	Tree         int64 // µJ: the worst difference between a guest's counter and its series at the end
 }
 
 func (j *Judge) verdict(truth []moment) Verdict {
@@ -47,7 +50,11 @@ func (j *Judge) verdict(truth []moment) Verdict {
 			at, former = step, s
 		}
 	}
-	v.atEnd(&j.scrapes[len(j.scrapes)-1], truth[0], end)
+	last := &j.scrapes[len(j.scrapes)-1]
+	v.atEnd(last, truth[0], end)
+	if j.tree != nil {
+		v.atTree(j.tree, last)
+	}
 	return v
 }
 
