@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -112,67 +111,6 @@ func testCat(t *testing.T, g *ground, vm guest) {
 		}
 	}
 	t.Logf("%d readings, %d of them at the same publish as the host's last scrape, the others beside it", len(all), same)
-}
-
-// testRatio compares the energies of the two guests with their CPU time by the kernel's clock, over a
-// time when nobody reads the tree fast: the helpers' time would belong to the VM too.
-func testRatio(t *testing.T, g *ground) {
-	const window = 40 * time.Second
-	for i, percent := range []int{90, 30} {
-		g.guests[i].load(t, percent)
-	}
-	begin := mark(t, g)
-	timer := time.NewTimer(window)
-	defer timer.Stop()
-	<-timer.C
-	end := mark(t, g)
-
-	var joules, seconds [2]float64
-	for i := range g.guests {
-		joules[i] = float64(end[i].energy-begin[i].energy) / 1e6
-		seconds[i] = (end[i].clock - begin[i].clock).Seconds()
-		t.Logf("%s: %.3f J, %.3f s of CPU, %.4f J/s", g.guests[i].share, joules[i], seconds[i], joules[i]/seconds[i])
-	}
-	energies, times := joules[0]/joules[1], seconds[0]/seconds[1]
-	difference := energies/times - 1
-	t.Logf("ratio of energies %.4f, of CPU times %.4f: %+.2f %%", energies, times, 100*difference)
-	if difference > 0.02 || difference < -0.02 {
-		t.Error("more than 2 % apart")
-	}
-	if times < 1.5 {
-		t.Errorf("the loads are too much alike for a judgement: ratio %.2f", times)
-	}
-}
-
-// A moment is a VM's energy, and the CPU clock of its qemu when that energy was published.
-type moment struct {
-	energy uint64
-	clock  time.Duration
-}
-
-// mark waits for a fresh tick and reads the clocks at once.
-func mark(t *testing.T, g *ground) [2]moment {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	var first, fresh *scrape
-	await(t, "a fresh tick", 10*time.Second, func() bool {
-		s, err := fetch(ctx, g.meter.metricsURL())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if first == nil {
-			first = s
-		}
-		fresh = s
-		return s.basis("scaph_zone_energy_joules_total") != first.basis("scaph_zone_energy_joules_total")
-	})
-	var m [2]moment
-	for i, vm := range g.guests {
-		m[i].clock = cpuClock(t, vm.pid(t))
-		m[i].energy = fresh.basis("scaph_vm_energy_joules_total", "uuid", vm.uuid)
-	}
-	return m
 }
 
 // testConservation compares the zones' counters with what the plant really counted since the

@@ -32,6 +32,7 @@ func TestGuests(t *testing.T) {
 		t.Run("Vms", func(t *testing.T) { t.Parallel(); testVms(t, g) })
 	})
 	t.Run("Ratio", func(t *testing.T) { testRatio(t, g) })
+	t.Run("Helpers", func(t *testing.T) { testHelpers(t, g) })
 	t.Run("CacheAuto", func(t *testing.T) { testCacheAuto(t, g) })
 	t.Run("Conservation", func(t *testing.T) { testConservation(t, g) })
 	t.Run("EveryScrape", func(t *testing.T) { g.watch.stop(); g.watch.judge(t) })
