@@ -34,7 +34,7 @@ const patience = 60
 // They come from RCU callbacks of other CPUs, in any order.
 const grace = 500_000_000
 
-// account books what a look begun at the time now found: the records in p.freed, and those listed.
+// account books what a look begun at the time now found: the records in p.ends, and those listed.
 func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool) {
 	p.looks++
 	p.now = now
@@ -44,12 +44,16 @@ func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool
 	first := p.looks == 1
 	if first {
 		p.began = now
-		p.freed = p.freed[:0] // the accounts of dead threads hold it
+		p.ends = p.ends[:0] // the accounts of dead threads hold it
 	}
-	for r := range eachRecord(p.freed) {
-		p.free(s, r)
+	for r := range eachRecord(p.ends) {
+		if r.u32(atKind) == kindExit {
+			p.meet(s, r, false)
+		} else {
+			p.free(s, r)
+		}
 	}
-	p.freed = p.freed[:0]
+	p.ends = p.ends[:0]
 	for r := range eachRecord(listed) {
 		p.meet(s, r, first)
 	}
@@ -59,7 +63,7 @@ func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool
 	p.bury(s, lost)
 }
 
-// meet books the record of a task that exists.
+// meet books the record of a task that exists, be it that it begins to end.
 func (p *Source) meet(s *cputime.Sample, r record, first bool) {
 	address := r.u64(atAddress)
 	start, runtime := r.u64(atStart), r.u64(atRuntime)

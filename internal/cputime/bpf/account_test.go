@@ -19,6 +19,7 @@ type state struct {
 	cpu               uint32
 	comm              string
 	kernelThread      bool
+	exit              bool // it begins to end; else, told as ended, the kernel has done with it
 }
 
 func (k state) record() []byte {
@@ -33,6 +34,9 @@ func (k state) record() []byte {
 	}
 	if k.kernelThread {
 		binary.NativeEndian.PutUint32(r[atFlags:], 0x00200000)
+	}
+	if k.exit {
+		binary.NativeEndian.PutUint32(r[atKind:], kindExit)
 	}
 	copy(r[atComm:atComm+commSize-1], k.comm)
 	return r
@@ -58,7 +62,7 @@ func (f *fake) look(ended, listed []state) *cputime.Sample {
 	s := new(cputime.Sample)
 	s.Reset(2)
 	for _, k := range ended {
-		f.freed = append(f.freed, k.record()...)
+		f.ends = append(f.ends, k.record()...)
 	}
 	var records []byte
 	for _, k := range listed {
@@ -125,6 +129,26 @@ func TestLastSliceIsChargedWhenTheEndIsToldLate(t *testing.T) {
 	k.runtime = 45
 	expect(t, f.look([]state{k}, nil), 10, false, 45, 15, 0)
 	expect(t, f.look(nil, nil), 10, true, 45, 0, 0)
+}
+
+func TestExitIsFollowedByTheFinalAccount(t *testing.T) {
+	f := newFake()
+	f.look(nil, nil)
+	k := state{address: 1, pid: 10, tgid: 10, start: f.now, leader: f.now, runtime: 30, exit: true}
+	final := k
+	final.exit, final.runtime = false, 33
+	other := k
+	other.address, other.pid, other.tgid = 2, 20, 20
+	s := f.look([]state{k, other, final}, nil)
+	expect(t, s, 10, false, 33, 33, 0)
+	expect(t, s, 20, false, 30, 30, 0) // the kernel never tells that it has done with this one
+	s = f.look(nil, nil)
+	expect(t, s, 10, true, 33, 0, 0)
+	expect(t, s, 20, false, 30, 0, 0)
+	for range patience {
+		s = f.look(nil, nil)
+	}
+	expect(t, s, 20, true, 30, 0, 0)
 }
 
 func TestReusedAddressAndPID(t *testing.T) {
@@ -205,7 +229,7 @@ func FuzzAccount(f *testing.F) {
 			leader := src.began + uint64(c%2)*second
 			k := state{
 				address: uint64(a % 8), tgid: tgid, pid: tgid + uint32(c%3), leader: leader,
-				start: leader + uint64(d%2)*second, runtime: uint64(d), cpu: uint32(d % 2), comm: string(script[:min(3, len(script))]),
+				start: leader + uint64(d%2)*second, runtime: uint64(d), cpu: uint32(d % 2), exit: a&0x20 == 0, comm: string(script[:min(3, len(script))]),
 			}
 			if k.pid == k.tgid {
 				k.start = leader

@@ -20,8 +20,8 @@ import (
 type probes struct {
 	collection *ebpf.Collection
 	tasks      *link.Iter
-	free       link.Link
-	freed      *ringbuf.Reader
+	tracing    []link.Link
+	ends       *ringbuf.Reader
 	lost       *ebpf.Memory
 	word       [8]byte // memory for reading it
 }
@@ -59,12 +59,15 @@ func (p *probes) attach() error {
 	if p.lost, err = p.collection.Maps[mapLost].Memory(); err != nil {
 		return explain("map the count of lost records", err)
 	}
-	if p.freed, err = ringbuf.NewReader(p.collection.Maps[mapFreed]); err != nil {
+	if p.ends, err = ringbuf.NewReader(p.collection.Maps[mapEnds]); err != nil {
 		return explain("open the BPF ring buffer", err)
 	}
-	p.free, err = link.AttachTracing(link.TracingOptions{Program: p.collection.Programs[programFree]})
-	if err != nil {
-		return explain("attach to the tracepoint sched_process_free", err)
+	for _, name := range []string{programExit, programFree} {
+		attached, err := link.AttachTracing(link.TracingOptions{Program: p.collection.Programs[name]})
+		if err != nil {
+			return explain("attach "+name+" to its tracepoint", err)
+		}
+		p.tracing = append(p.tracing, attached)
 	}
 	p.tasks, err = link.AttachIter(link.IterOptions{Program: p.collection.Programs[programTasks]})
 	if err != nil {
@@ -86,11 +89,11 @@ func (p *probes) close() error {
 	if p.tasks != nil {
 		errs = append(errs, p.tasks.Close())
 	}
-	if p.free != nil {
-		errs = append(errs, p.free.Close())
+	for _, attached := range p.tracing {
+		errs = append(errs, attached.Close())
 	}
-	if p.freed != nil {
-		errs = append(errs, p.freed.Close())
+	if p.ends != nil {
+		errs = append(errs, p.ends.Close())
 	}
 	p.collection.Close()
 	return errors.Join(errs...)

@@ -21,11 +21,18 @@ const (
 	atParent      = 56 // u32
 	atFlags       = 60 // u32: PF_*
 	atCPU         = 64 // u32
-	atPadding     = 68
+	atKind        = 68 // u32: which program wrote it
 	atComm        = 72 // 16 bytes, padded with NULs
 	recordSize    = 88
 
 	commSize = 16
+)
+
+// Kinds of records.
+const (
+	kindListed = 0 // by the iterator
+	kindExit   = 1 // the task begins to end
+	kindFree   = 2 // the kernel has done with it
 )
 
 // A record is the memory of one; it is only read.

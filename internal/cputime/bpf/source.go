@@ -1,9 +1,9 @@
-// Package bpf is the exact and cheap source of CPU time: two small BPF programs in the kernel.
+// Package bpf is the exact and cheap source of CPU time: three small BPF programs in the kernel.
 //
 // One is an iterator over all tasks (threads): a look is one pass, without a system call per process,
-// and reads the scheduler's own account in ns. The other is called when the kernel has done with a
-// task, and puts its last account in a ring buffer, so that processes and threads that end
-// between two looks, or live only between two looks, are charged to the last nanosecond.
+// and reads the scheduler's own account in ns. The others are called when a task begins to end and when
+// the kernel has done with it, and put its account in a ring buffer, so that processes and threads
+// that end between two looks, or live only between two looks, are charged to the last nanosecond.
 //
 // The programs are assembled here for the running kernel, whose type information (BTF) tells where
 // the fields are. They take Linux 5.8, and CAP_BPF and CAP_PERFMON, nothing else.
@@ -44,7 +44,7 @@ type Source struct {
 	baseline  map[cputime.ID]uint64
 
 	records []byte         // what the iterator wrote
-	freed   []byte         // records from the ring buffer, not yet charged
+	ends    []byte         // records from the ring buffer, not yet charged
 	event   ringbuf.Record // memory for taking them out
 	lost    uint64         // records that found no room in the ring buffer, ever
 	sweepAt uint64         // the look at which to search for tasks whose end was lost, 0 for none
@@ -117,15 +117,15 @@ func sinceBoot() (uint64, error) {
 	return uint64(ts.Nano()), nil
 }
 
-// drain moves the records in the ring buffer to p.freed, and tells how many found no room there.
+// drain moves the records in the ring buffer to p.ends, and tells how many found no room there.
 func (p *Source) drain() (lost uint64, err error) {
-	p.probes.freed.SetDeadline(time.Unix(1, 0)) // long past: do not wait
-	for len(p.freed) < 8*ringSize {             // a bound if looks fail again and again
-		if err = p.probes.freed.ReadInto(&p.event); err != nil {
+	p.probes.ends.SetDeadline(time.Unix(1, 0)) // long past: do not wait
+	for len(p.ends) < 8*ringSize {             // a bound if looks fail again and again
+		if err = p.probes.ends.ReadInto(&p.event); err != nil {
 			break
 		}
 		if len(p.event.RawSample) >= recordSize {
-			p.freed = append(p.freed, p.event.RawSample[:recordSize]...)
+			p.ends = append(p.ends, p.event.RawSample[:recordSize]...)
 		}
 	}
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

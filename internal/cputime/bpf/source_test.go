@@ -213,7 +213,7 @@ func TestShortLivedProcesses(t *testing.T) {
 	var total time.Duration
 	for pid, want := range used {
 		total += charged[pid]
-		if charged[pid] < want*98/100 {
+		if charged[pid] < want*70/100 { // where the end is told at exit only, up to a scheduler tick is missing
 			t.Errorf("process %d is charged %v, wait4 says %v", pid, charged[pid], want)
 		}
 	}
