@@ -77,7 +77,7 @@ func Resume(t *Tree, h Handover, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := newServer(t, o, d, path)
-	s.init, s.resumed = state.Init, true
+	s.init = state.Init
 	// The kernel got its answer from the first process; this is for our own side of the protocol.
 	n, status := s.handler.HandleRequest([][]byte{state.Init}, [][]byte{make([]byte, replyMax)})
 	if n == 0 || !status.Ok() {

@@ -61,7 +61,7 @@ func serveAsChild(path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("serving, resumed=%v\n", s.Resumed())
+	fmt.Printf("serving, resumed=%v\n", tree.Resumes() == 1)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
 	ticker := time.NewTicker(time.Millisecond)

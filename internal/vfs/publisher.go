@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
@@ -13,21 +12,6 @@ type Policy struct {
 	Jitter   time.Duration      // and up to so much longer, drawn anew each time
 	Quantum  energy.Microjoules // counters move by multiples of this; at least 1 µJ
 	Off      bool               // show nothing at all
-}
-
-// Profile gives the policy of a name: trusted, untrusted or off.
-func Profile(name string) (Policy, error) {
-	switch name {
-	case "trusted":
-		return Policy{Interval: time.Second, Quantum: energy.Millijoule}, nil
-	case "untrusted":
-		// Slow and coarse enough that a power side channel (CVE-2020-8694 and its like) has nothing to work on, and
-		// not in step with anything that a tenant can time.
-		return Policy{Interval: 10 * time.Second, Jitter: 5 * time.Second, Quantum: energy.Joule}, nil
-	case "off":
-		return Policy{Off: true}, nil
-	}
-	return Policy{}, fmt.Errorf("tree: publish profile %q: want trusted, untrusted or off", name)
 }
 
 // A Reading is what the ledger holds of one VM.

@@ -30,7 +30,6 @@ type Server struct {
 	device  *device
 	init    []byte // the kernel's INIT request, which it sends once in the life of a mount
 	handler *fuse.ProtocolServer
-	resumed bool
 	store   *Store // where the mount waits for the next process; nil if nowhere
 	panics  atomic.Uint64
 }
@@ -214,12 +213,6 @@ func refuse(out, request []byte, errno unix.Errno) int {
 
 // Path gives the mount point, absolute and without symlinks.
 func (s *Server) Path() string { return s.path }
-
-// Resumed tells whether the mount was taken over from an earlier process.
-func (s *Server) Resumed() bool { return s.resumed }
-
-// Panics gives the number of requests on which a handler failed.
-func (s *Server) Panics() uint64 { return s.panics.Load() }
 
 // Leave is the end of a Server's work, after Serve: a mount that waits in the store for the next process is
 // left there, one that nobody could take over is unmounted.
