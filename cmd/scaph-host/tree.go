@@ -18,6 +18,8 @@ import (
 type host struct {
 	store  *vfs.Store  // the service manager's descriptor store; what was left in it can be taken once
 	server *vfs.Server // of the mounted tree, nil while there is none
+	tree   *vfs.Tree   // what server serves
+	group  uint32      // that may read the counters in tree, beside root
 }
 
 // addTree mounts the tree, or goes on with the one that is mounted, and keeps it fed. Nil counters say that there is none.
@@ -26,8 +28,7 @@ func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
 	if c.Enabled == config.None {
 		return nil, h.unmount()
 	}
-	tree, err := h.startTree(c, a.Config.Host.Procfs, a.Log)
-	if err != nil {
+	if err := h.startTree(c, a.Config.Host.Procfs, a.Log); err != nil {
 		if c.Enabled == config.On {
 			return nil, err
 		}
@@ -37,35 +38,37 @@ func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
 	a.Log.Info("serving the tree", "path", h.server.Path())
 	a.Add(app.Service{Name: "tree", Run: h.server.Serve})
 	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
-		feed(ctx, a.Meter, tree, c.Publish, a.Config.Sensor.Basis == "psys", a.Log)
+		feed(ctx, a.Meter, h.tree, c.Publish, a.Config.Sensor.Basis == "psys", a.Log)
 		return nil
 	}})
-	return tree, nil
+	return h.tree, nil
 }
 
-// startTree sees to it that h.server serves a tree at the configured path.
-func (h *host) startTree(c config.Tree, procfs string, log *slog.Logger) (*vfs.Tree, error) {
+// startTree sees to it that h.server serves h.tree at the configured path.
+func (h *host) startTree(c config.Tree, procfs string, log *slog.Logger) error {
 	group, why, err := vfs.FindGroup("/", c.Owner)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	log.Debug("who may read the counters of the tree, beside root", "group", why)
-	version, _ := cli.Version()
-	tree := vfs.NewTree(version, group)
+	if h.tree == nil || h.group != group {
+		version, _ := cli.Version()
+		h.tree, h.group = vfs.NewTree(version, group), group
+	}
 	options := vfs.Options{Path: c.Path, Procfs: procfs, Log: log}
 	if h.server != nil { // a reload: guests see nothing of it, unless the tree moves
-		next, err := h.server.Successor(tree, options)
+		next, err := h.server.Successor(h.tree, options)
 		if err == nil {
 			h.server = next
-			return tree, nil
+			return nil
 		}
 		log.Warn("the tree is mounted anew; guests that hold it must be restarted", "why", err)
 		if err := h.unmount(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	h.server, err = vfs.Start(tree, options, h.store)
-	return tree, err
+	h.server, err = vfs.Start(h.tree, options, h.store)
+	return err
 }
 
 func (h *host) unmount() error {
