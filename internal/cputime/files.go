@@ -28,7 +28,8 @@ type kernel struct{}
 // open is openat(2). unix.Openat would copy the path to the heap.
 func (kernel) open(dir int, path []byte) (int, error) {
 	for {
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))),
+		name := unsafe.Pointer(unsafe.SliceData(path)) //nolint:gosec // as package unix does it
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(name),
 			unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0, 0)
 		switch errno {
 		case 0:

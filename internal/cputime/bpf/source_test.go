@@ -250,7 +250,7 @@ func TestThreadsThatEnd(t *testing.T) {
 		}
 		return q.Exited
 	})
-	if charged < used*99/100 {
+	if charged < used*97/100 { // one thread in a hundred is 1 %, and its end may go untold
 		t.Errorf("charged %v, wait4 says %v", charged, used)
 	}
 	t.Logf("charged %v, wait4 says %v", charged, used)
@@ -331,7 +331,8 @@ func TestSteadyStateAllocatesNothingPerProcess(t *testing.T) {
 	}
 	few := measure()
 	for range 100 {
-		defer startChild(t, "wait").end()
+		c := startChild(t, "wait")
+		t.Cleanup(func() { c.end() })
 	}
 	many := measure()
 	// Opening the iterator takes some; other processes of this machine come and go.
