@@ -4,14 +4,16 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 GOLANGCI_LINT ?= $(shell $(GO) env GOPATH)/bin/golangci-lint
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 # libvirt is found at run time (dlopen): neither its headers nor the library are needed to build. Calling
 # it takes cgo; without a C compiler that rung is left out, and everything else works.
 HAVE_CC := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 CGO     := $(if $(HAVE_CC),1,0)
 TAGS    := libvirt_dlopen
-LDFLAGS := -s -w $(if $(VERSION),-X github.com/scaph/scaph/internal/cli.version=$(VERSION))
+CLI     := github.com/scaph/scaph/internal/cli
+LDFLAGS := -s -w $(if $(VERSION),-X $(CLI).version=$(VERSION)) $(if $(REVISION),-X $(CLI).revision=$(REVISION))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test lab accuracy bench lint docs fmt install clean setup

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,25 +52,21 @@ type Env struct {
 	keys    map[string]string
 }
 
-// version is set by the linker.
-var version = ""
+// Set by the linker.
+var version, revision string
 
 // Version gives the version and the revision of this build.
-func Version() (ver, revision string) {
-	ver, revision = version, "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ver, revision
-	}
-	if ver == "" {
-		ver = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value
+func Version() (ver, rev string) {
+	ver, rev = version, revision
+	if info, ok := debug.ReadBuildInfo(); ok {
+		ver = cmp.Or(ver, info.Main.Version)
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				rev = cmp.Or(rev, s.Value)
+			}
 		}
 	}
-	return ver, revision
+	return ver, cmp.Or(rev, "unknown")
 }
 
 // usageError is a mistake on the command line.
