@@ -47,8 +47,8 @@ lab: build setup ## the lab alone: real libvirtd, qemu, guests, Prometheus (need
 accuracy: build ## the closed loop: hidden power law, product, judge; prints a table
 	$(GO) run ./test/accuracy
 
-bench: ## Go benchmarks of the hot paths, ready for benchstat
-	$(GO) test -run '^$$' -bench . -benchmem -tags $(TAGS) ./internal/...
+bench: build ## budgets, beside a plain scan of the same processes; Go benchmarks for benchstat (needs root)
+	$(GO) run ./test/bench
 
 lint: ## formatting and the chosen linters
 	@test -x '$(GOLANGCI_LINT)' || { echo 'golangci-lint is missing: go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0'; exit 1; }

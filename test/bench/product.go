@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// interval is short, so that a few seconds show many ticks.
+const interval = 250 * time.Millisecond
+
+// A product is a running scaph-host or scaph-guest.
+type product struct {
+	name    string // for people
+	state   string // directory that gets a new state at each tick
+	metrics string // URL
+	cmd     *exec.Cmd
+	logged  chan struct{} // closed at the end of its log
+}
+
+// configOf is the service with all that it does by default: tree, state, endpoint. Libvirt alone is left out: the
+// stand-ins are unknown to it.
+func configOf(dir, powercap, source string) string {
+	return fmt.Sprintf(`
+interval: %v
+sensor: {powercap: %s}
+cputime: {source: %s}
+state: {run: %s, lib: %s}
+prometheus: {listen: "127.0.0.1:0"}
+log: {format: json}
+`, interval, powercap, source, filepath.Join(dir, "run"), filepath.Join(dir, "lib"))
+}
+
+// startHost starts scaph-host with one source of CPU time, in a directory of its own below dir.
+func startHost(ctx context.Context, binary, dir, powercap, source string) (*product, error) {
+	dir = filepath.Join(dir, "host-"+source)
+	tree := filepath.Join(dir, "tree")
+	config := configOf(dir, powercap, source) + fmt.Sprintf("libvirt: {enabled: false}\ntree: {enabled: true, path: %s}\n", tree)
+	return startProduct(ctx, binary, source, dir, config)
+}
+
+// startGuest starts scaph-guest as it is in a virtual machine: without machines and tree.
+func startGuest(ctx context.Context, binary, dir, powercap string) (*product, error) {
+	dir = filepath.Join(dir, "guest")
+	return startProduct(ctx, binary, "guest", dir, configOf(dir, powercap, "auto"))
+}
+
+func startProduct(ctx context.Context, binary, name, dir, config string) (_ *product, err error) {
+	run := filepath.Join(dir, "run") // as in configOf
+	if err := os.MkdirAll(run, 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	p := &product{name: name, state: run, logged: make(chan struct{}), cmd: exec.Command(binary, "run", "--config", path)}
+	// An interrupt at the terminal is for this program alone; but if it dies, so does the product. (That is told at
+	// the end of the thread which started it: main is locked to one.)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	log, err := p.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	address := make(chan string, 1)
+	go p.read(log, address)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	select {
+	case p.metrics = <-address:
+		return p, nil
+	case <-p.logged:
+		return nil, fmt.Errorf("%s ended at once; its log is above", name)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for %s to serve metrics: %w", name, ctx.Err())
+	}
+}
+
+func (p *product) cpuTime() (time.Duration, error) { return cpuTime(p.cmd.Process.Pid) }
+
+// read follows the log: it gives the URL of the metrics, and shows what is not mere information.
+func (p *product) read(log io.Reader, address chan<- string) {
+	defer close(p.logged)
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		var line struct{ Level, Msg, Address, Path string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Level != "INFO" {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, lines.Text())
+		}
+		if line.Msg == "serving metrics" {
+			address <- "http://" + line.Address + line.Path
+		}
+	}
+}
+
+// stop ends it as a service manager does.
+func (p *product) stop() error {
+	err := p.cmd.Process.Signal(syscall.SIGTERM)
+	deadline := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer deadline.Stop()
+	<-p.logged
+	err = errors.Join(err, p.cmd.Wait())
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// rss gives the resident memory in MB (10^6 bytes).
+func (p *product) rss() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+			return kib * 1024 / 1e6, err
+		}
+	}
+	return 0, errors.New("no VmRSS in /proc/PID/status")
+}
