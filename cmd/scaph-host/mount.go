@@ -47,6 +47,9 @@ A mount that the store still keeps for an earlier process is left as it is; a st
 
 // mountForStore mounts the tree and puts it into the store, unless a mount is held there already.
 func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
+	if err := amongMountsOfInit(c.Host.Procfs); err != nil {
+		return err
+	}
 	if !answers(c.Tree.Path) {
 		log.Info("keeping the mount of an earlier process", "path", c.Tree.Path)
 		return nil
