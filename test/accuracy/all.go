@@ -22,6 +22,7 @@ const atOnce = 3
 // programs are what is built for a run.
 type programs struct {
 	host, guest, oracle meter
+	load, rapl          string // paths
 }
 
 // buildAll builds into dir from the source tree at top.
@@ -30,11 +31,14 @@ func buildAll(ctx context.Context, top, dir string) (programs, error) {
 		host:   meter{name: "scaph-host", path: filepath.Join(dir, "scaph-host"), args: hostArgs},
 		guest:  meter{name: "scaph-guest", path: filepath.Join(dir, "scaph-guest"), args: guestArgs},
 		oracle: meter{name: "oracle", path: filepath.Join(dir, "oracle"), args: oracleArgs},
+		load:   filepath.Join(dir, "load"), rapl: filepath.Join(dir, "rapl"),
 	}
 	return p, errors.Join(
 		build(ctx, top, p.host.path, "./cmd/scaph-host"),
 		build(ctx, top, p.guest.path, "./cmd/scaph-guest"),
 		build(ctx, top, p.oracle.path, "./test/accuracy/oracle"),
+		build(ctx, top, p.load, "./test/accuracy/load"),
+		build(ctx, top, p.rapl, "./test/plant"),
 	)
 }
 
@@ -66,6 +70,9 @@ func all(ctx context.Context, out io.Writer, seeds int, short bool) error {
 	}
 	r := &report{seeds: seeds, verdicts: map[string][]judged{}}
 	if err := r.simulate(ctx, built, short); err != nil {
+		return err
+	}
+	if err := r.observe(ctx, built, short); err != nil {
 		return err
 	}
 	if err := r.examine(ctx, built.oracle, top, dir); err != nil {
@@ -108,6 +115,7 @@ type report struct {
 	verdicts map[string][]judged // of the product, by scenario
 	mutants  []examined
 	oracle   judged
+	real     []realRun
 }
 
 // examined is a mutant and why the judge found it out; no reason means that it got away.
@@ -139,6 +147,22 @@ func (r *report) simulate(ctx context.Context, built programs, short bool) error
 		}
 	}
 	return g.Wait()
+}
+
+// observe runs the product on the machine itself, alone: it has little enough to give.
+func (r *report) observe(ctx context.Context, built programs, short bool) error {
+	length := time.Minute
+	if short {
+		length = 6 * time.Second
+	}
+	for _, source := range []string{"bpf", "procfs"} {
+		run, err := performReal(ctx, built, source, length)
+		if err != nil {
+			return err
+		}
+		r.real = append(r.real, run)
+	}
+	return nil
 }
 
 // examine lets the judge judge the oracle, which must pass, and the mutants, which must not.

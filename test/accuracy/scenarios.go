@@ -27,9 +27,9 @@ const unjudged = -1
 // scenarios of scaph-host. The steps of the acceptance run are enough for what is asked of all seeds
 // together; every seed of it has 20 kills, and 100 wraps.
 func scenarios(short bool) []scenario {
-	steps, kills := 60, 20
+	steps, kills, wrapping := 60, 20, 90
 	if short {
-		steps, kills = 40, 4
+		steps, kills, wrapping = 30, 4, 65
 	}
 	one := scenario{name: "one package", machine: ordinary(1), steps: steps, bounds: strict(steps)}
 	two := scenario{name: "two packages", machine: ordinary(2), steps: steps, bounds: strict(steps)}
@@ -48,7 +48,7 @@ func scenarios(short bool) []scenario {
 	// So much power that a step is half a range. A package may not draw more than 1 kW, or a
 	// meter would rightly take a wrap for a reset.
 	wraps := two
-	wraps.name, wraps.steps = "wraps", 90
+	wraps.name, wraps.steps = "wraps", wrapping
 	wraps.machine.Power = 8
 	wraps.bounds = strict(wraps.steps)
 

@@ -12,44 +12,76 @@ import (
 
 // write prints the report and tells whether everything is as it must be.
 func (r *report) write(out io.Writer, scenarios []scenario) bool {
-	good := true
-	fmt.Fprintf(out, "%s: %d seeds, %.0f s\n\n", strings.Join(append([]string{"accuracy"}, os.Args[1:]...), " "), r.seeds, r.took.Seconds())
+	fmt.Fprintf(out, "%s: seeds 1 to %d, %.0f s\n\nA simulated machine, whose energy is known exactly:\n\n",
+		strings.Join(append([]string{"accuracy"}, os.Args[1:]...), " "), r.seeds, r.took.Seconds())
+	broken := r.writeSimulated(out, scenarios)
+	fmt.Fprint(out, "\nThis machine, with real processes, a simulated RAPL, and a storm of processes of 20 ms:\n\n")
+	broken = append(broken, r.writeReal(out)...)
+	fmt.Fprint(out, "\nMutants of the product, and why the judge rejects them:\n\n")
+	broken = append(broken, r.writeMutants(out)...)
+	fmt.Fprintln(out)
+	for _, b := range broken {
+		fmt.Fprintln(out, "BROKEN ", b)
+	}
+	if len(broken) == 0 {
+		fmt.Fprintln(out, "All bounds are kept.")
+	}
+	return len(broken) == 0
+}
+
+func (r *report) writeSimulated(out io.Writer, scenarios []scenario) (broken []string) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "scenario\twindows\tconservation\tlost\twraps\tkills\ttree reads\tfalls\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
+	fmt.Fprintln(t, "\twindows\tconservation\tlost\twraps\tkills\ttree reads\tfalls\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
 	fmt.Fprintln(t, "\t\tµJ\tµJ\t\t\t\t\t%\t%\t%\t%\t%\t%\t%\t")
 	for _, s := range scenarios {
 		row := sumOf(s, r.verdicts[s.name])
-		good = good && len(row.broken) == 0
 		row.write(t)
+		broken = append(broken, row.broken...)
 	}
-	row := sumOf(examination(false), []judged{r.oracle})
-	row.name = "oracle"
-	good = good && len(row.broken) == 0
+	s := examination(false)
+	s.name = "the oracle"
+	row := sumOf(s, []judged{r.oracle})
 	row.write(t)
-	_ = t.Flush() // to a terminal or a buffer
+	_ = t.Flush() // errors of the terminal are nobody's business
+	fmt.Fprint(out, `
+  conservation  worst of Σ consumers less Σ zones, and of the zones less the nearest step of the truth, over all scrapes
+  lost          worst of a zone at the end less the truth, and of a guest's counter in the tree less its series
+  falls         counters that were seen to decrease, on the tree (read once a millisecond) or in the metrics
+  VM            error of each virtual machine's energy over the run, of all machines of all seeds
+  unseen        CPU time that no look can show (processes that live between two), as a part of all energy
+  misplaced     part of a window's energy that went to the wrong account, in the median window of the worst seed
+`)
+	return append(broken, row.broken...)
+}
 
-	fmt.Fprintln(out, "\nThe worst of all seeds; VM: of all virtual machines of all seeds. unseen: CPU time of processes that nobody could see, "+
-		"as a part\nof all energy. misplaced: energy of a window that went to the wrong account, in the median window.")
-	for _, s := range scenarios {
-		for _, v := range r.verdicts[s.name] {
-			for _, b := range v.broken {
-				fmt.Fprintf(out, "BROKEN  %s, seed %d: %s\n", s.name, v.seed, b)
-			}
-		}
+func (r *report) writeReal(out io.Writer) (broken []string) {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "source\tlength\tstorm\tstorm CPU\tended, charged\tunseen\tattributed\tVM CPU time off\tVM energy off\tprice off\tconservation\t")
+	fmt.Fprintln(t, "\ts\tprocesses\ts\ts\ts\t%\tmax %\tmax %\t%\tµJ\t")
+	for _, run := range r.real {
+		v := run.verdict
+		fmt.Fprintf(t, "%s\t%.0f\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%s\t%d\t\n", run.source, run.worked.Seconds(), run.count, run.storm,
+			v.Ended, v.Unseen, 100*run.attributed(), percent(judge.Quantile(v.VMCPU, 1)), percent(judge.Quantile(v.Share, 1)), percent(v.Price), v.Conservation)
+		broken = append(broken, run.broken()...)
 	}
-	for _, b := range r.oracle.broken {
-		fmt.Fprintf(out, "BROKEN  the oracle: %s\n", b)
-	}
-	fmt.Fprintln(out, "\nmutant of the product: why the judge rejects it")
+	_ = t.Flush()
+	fmt.Fprint(out, `
+  ended, charged  CPU time charged to processes that have ended, the storm's and any others of this machine
+  attributed      that, as a part of it and all that is unseen
+  price           what stand-ins for virtual machines pay for a second of CPU time, beside the mean of the machine
+`)
+	return broken
+}
+
+func (r *report) writeMutants(out io.Writer) (broken []string) {
 	for _, m := range r.mutants {
 		if len(m.reasons) == 0 {
-			good = false
-			fmt.Fprintf(out, "  BROKEN  %s: the judge did not notice\n", m.name)
+			broken = append(broken, fmt.Sprintf("the judge does not notice the mutant %q", m.name))
 			continue
 		}
-		fmt.Fprintf(out, "  %-28s %s\n", m.name+":", strings.Join(m.reasons[:min(2, len(m.reasons))], "; "))
+		fmt.Fprintf(out, "  %-29s %s\n", m.name+":", strings.Join(m.reasons[:min(2, len(m.reasons))], "; "))
 	}
-	return good
+	return broken
 }
 
 // A row sums up the runs of one scenario.
@@ -75,7 +107,9 @@ func sumOf(s scenario, runs []judged) row {
 		sum.Unseen = max(sum.Unseen, v.Unseen)
 		sum.UnseenShare = max(sum.UnseenShare, v.UnseenShare)
 		sum.shift = max(sum.shift, judge.Quantile(v.Shift, 0.5))
-		sum.broken = append(sum.broken, v.broken...)
+		for _, b := range v.broken {
+			sum.broken = append(sum.broken, fmt.Sprintf("%s, seed %d: %s", s.name, v.seed, b))
+		}
 	}
 	return sum
 }

@@ -23,6 +23,7 @@ type scrape struct {
 	basis    int64            // Σ packages and dram
 	packages map[string]int64 // by UUID: the package zones alone
 	accounts map[string]int64 // as in the truth; what is unreserved or of machines gone too, by these words
+	rest     int64            // of the processes: what those without a series have, and those that ended
 	cpu      map[string]float64
 	ledger   float64 // scaph_ledger_error_joules
 }
@@ -87,6 +88,9 @@ func (s *scrape) add(x series) {
 		}
 	case "scaph_process_energy_joules_total":
 		s.accounts[processes] += x.microjoules()
+		if x.labels["pid"] == "" {
+			s.rest = x.microjoules()
+		}
 	case "scaph_unattributed_energy_joules_total":
 		if basis {
 			s.accounts[x.labels["reason"]] += x.microjoules()

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAccuracy is the short form: one seed.
+func TestAccuracy(t *testing.T) {
+	var out strings.Builder
+	err := all(t.Context(), &out, 1, true)
+	t.Log("\n" + out.String())
+	if errors.Is(err, errBroken) {
+		t.Error("see the lines BROKEN above")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoCodeIsShared holds the parts of the loop apart: none of them may use the product's code, or another part's.
+func TestNoCodeIsShared(t *testing.T) {
+	const module = "github.com/scaph/scaph/"
+	allowed := map[string][]string{
+		"test/accuracy":         {"test/accuracy/judge", "test/accuracy/machine"}, // it brings them together
+		"test/accuracy/judge":   nil,
+		"test/accuracy/machine": nil,
+		"test/accuracy/oracle":  nil,
+		"test/accuracy/load":    nil,
+		"test/plant":            nil,
+	}
+	for pkg, parts := range allowed {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+pkg).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", pkg, err)
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			name, ours := strings.CutPrefix(dep, module)
+			if ours && name != pkg && !slices.Contains(parts, name) {
+				t.Errorf("%s uses %s", pkg, name)
+			}
+		}
+	}
+}

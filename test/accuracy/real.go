@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/scaph/scaph/test/accuracy/judge"
+)
+
+// The real part: real processes on this machine and its real procfs, with one simulated package of RAPL. What the
+// load's own clocks say is the truth.
+
+// A standIn is a process that looks like a virtual machine, or a storm that does not.
+type standIn struct {
+	uuid string
+	cmd  *exec.Cmd
+	in   io.Writer
+	out  *json.Decoder
+}
+
+// clocks is what a load says of itself; see its documentation.
+type clocks struct {
+	Process  float64   `json:"process"`
+	Threads  []float64 `json:"threads"`
+	Children float64   `json:"children"`
+	Count    int       `json:"count"`
+}
+
+// startLoad starts a load with arguments and environment. It ends when ctx does.
+func startLoad(ctx context.Context, path, uuid string, args []string, env ...string) (*standIn, error) {
+	l := &standIn{uuid: uuid, cmd: exec.CommandContext(ctx, path, args...)}
+	l.cmd.Env, l.cmd.Stderr = append(os.Environ(), env...), os.Stderr
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := l.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := l.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	l.in, l.out = in, json.NewDecoder(out)
+	return l, l.cmd.Start()
+}
+
+func (l *standIn) work() error {
+	_, err := io.WriteString(l.in, "go\n")
+	return err
+}
+
+// rest stops it and gives its clocks.
+func (l *standIn) rest() (c clocks, err error) {
+	if _, err = io.WriteString(l.in, "stop\n"); err == nil {
+		err = l.out.Decode(&c)
+	}
+	return c, err
+}
+
+// busy is the CPU time that the machine has worked since boot, in s: the first line of /proc/stat without idle and iowait.
+func busy() (float64, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	var ticks float64
+	for i, field := range strings.Fields(line)[1:] {
+		if n, err := strconv.ParseFloat(field, 64); err == nil && i != 3 && i != 4 && i < 7 {
+			ticks += n
+		}
+	}
+	return ticks / 100, nil
+}
+
+// A rapl is the simulated RAPL of this machine, a program of its own.
+type rapl struct {
+	cmd     *exec.Cmd
+	control string
+}
+
+// startRAPL mounts the tree on dir, frozen.
+func startRAPL(ctx context.Context, path, dir string) (*rapl, error) {
+	r := &rapl{cmd: exec.CommandContext(ctx, path, "-mount", dir, "-frozen")}
+	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGTERM) } // it unmounts
+	r.cmd.Stderr = os.Stderr
+	out, err := r.cmd.StdoutPipe()
+	if err == nil {
+		err = r.cmd.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("the simulated RAPL does not start: %w", err)
+	}
+	r.control = "http://" + strings.TrimSpace(line)
+	return r, nil
+}
+
+func (r *rapl) freeze(ctx context.Context) error { return post(ctx, r.control+"/freeze") }
+func (r *rapl) resume(ctx context.Context) error { return post(ctx, r.control+"/resume") }
+
+// zones gives the truth in µJ by powercap id.
+func (r *rapl) zones(ctx context.Context) (map[string]int64, error) {
+	text, err := get(ctx, r.control+"/truth")
+	if err != nil {
+		return nil, err
+	}
+	var truth map[string]struct{ Energy int64 }
+	if err := json.Unmarshal([]byte(text), &truth); err != nil {
+		return nil, err
+	}
+	zones := make(map[string]int64, len(truth))
+	for id, t := range truth {
+		zones[id] = t.Energy
+	}
+	return zones, nil
+}
+
+// A realRun is one source of CPU time on this machine.
+type realRun struct {
+	source  string // bpf, procfs
+	verdict judge.RealVerdict
+	storm   float64 // s of CPU time in processes of 20 ms
+	count   int     // of them
+	worked  time.Duration
+}
+
+// attributed is the part of the CPU time of processes which ended that was charged to them: the storm's, and those of
+// whatever else goes on on the machine. What is unseen is all taken as theirs, although some of it is interrupts
+// and the chance of the kernel's tick accounting, so it is a lower bound.
+func (r realRun) attributed() float64 {
+	return r.verdict.Ended / (r.verdict.Ended + r.verdict.Unseen)
+}
+
+// broken lists what must not be, in words. Over a short time the chance of the kernel's tick accounting, 10 ms at a time,
+// is a large part of what ended.
+func (r realRun) broken() []string {
+	var broken []string
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			broken = append(broken, fmt.Sprintf("real processes, "+r.source+": "+format, args...))
+		}
+	}
+	v := r.verdict
+	machines, share := 0.01, 0.03
+	if r.source == "bpf" {
+		least := 0.99
+		if r.worked < time.Minute {
+			least = 0.95
+		}
+		check(r.attributed() >= least, "%.1f %% of the CPU time of processes that ended was charged to them, want %.0f %%", 100*r.attributed(), 100*least)
+	} else {
+		machines, share = 0.05, 0.10 // a clock tick is a large part of what a small machine uses in a tick of the meter
+		check(v.Unseen >= 0.9*r.storm, "%.2f s are unseen, of a storm of %.2f s", v.Unseen, r.storm)
+	}
+	check(v.Conservation == 0 && v.Ledger == 0, "energy is wrong by %d µJ, the ledger by %v J", v.Conservation, v.Ledger)
+	check(judge.Quantile(v.VMCPU, 1) <= machines, "a machine's CPU time is wrong by %.2f %%", 100*judge.Quantile(v.VMCPU, 1))
+	check(judge.Quantile(v.Share, 1) <= share, "a machine's energy is wrong by %.2f %% of the machines' mean", 100*judge.Quantile(v.Share, 1))
+	check(math.Abs(v.Price) <= 0.1, "the machines pay %+.1f %% for a second of CPU time beside the whole machine's price", 100*v.Price)
+	return broken
+}
+
+// writeRealConfig is for the machine as it is, with the simulated RAPL.
+func writeRealConfig(dir, source string) error {
+	text := fmt.Sprintf("interval: 250ms\nsensor: {powercap: %[1]s/rapl}\ncputime: {source: %[2]s}\n"+
+		"state: {run: %[1]s/run, lib: %[1]s/lib}\nprometheus: {listen: \"127.0.0.1:0\", processes: {top: 10000}}\nlibvirt: {enabled: false}\ntree: {enabled: false}\n", dir, source)
+	return os.WriteFile(filepath.Join(dir, "host.yaml"), []byte(text), 0o600)
+}
