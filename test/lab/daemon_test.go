@@ -24,12 +24,20 @@ type daemon struct {
 // the lab is killed.
 func start(t *testing.T, name, program string, args ...string) *daemon {
 	t.Helper()
+	d := launch(t, name, exec.Command(program, args...))
+	t.Cleanup(func() { d.stop(t) })
+	return d
+}
+
+// launch starts a prepared command, which its caller sees to the end of.
+func launch(t *testing.T, name string, cmd *exec.Cmd) *daemon {
+	t.Helper()
 	log, err := os.OpenFile(filepath.Join(built.logs, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemon{cmd: exec.Command(program, args...), log: log.Name(), done: make(chan struct{})}
+	d := &daemon{cmd: cmd, log: log.Name(), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := d.cmd.Start(); err != nil {
@@ -39,7 +47,6 @@ func start(t *testing.T, name, program string, args ...string) *daemon {
 		defer close(d.done)
 		_ = d.cmd.Wait() // the state is looked at in stop
 	}()
-	t.Cleanup(func() { d.stop(t) })
 	return d
 }
 

@@ -34,6 +34,7 @@ func TestGuests(t *testing.T) {
 	t.Run("Ratio", func(t *testing.T) { testRatio(t, g) })
 	t.Run("Helpers", func(t *testing.T) { testHelpers(t, g) })
 	t.Run("CacheAuto", func(t *testing.T) { testCacheAuto(t, g) })
+	t.Run("Kills", func(t *testing.T) { testKills(t, g) })
 	t.Run("Conservation", func(t *testing.T) { testConservation(t, g) })
 	t.Run("EveryScrape", func(t *testing.T) { g.watch.stop(); g.watch.judge(t) })
 	t.Run("Stop", func(t *testing.T) {

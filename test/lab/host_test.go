@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 // A meter is scaph-host at work.
 type meter struct {
 	*daemon
+	store   *store // what a service manager keeps for it
 	tree    string
 	address string
 	config  string
@@ -36,16 +38,16 @@ prometheus: {enabled: true, listen: "%s"}
 // files do, because every user that qemu runs as can go there.
 func newMeter(t *testing.T, r *rapl) *meter {
 	t.Helper()
+	store := startStore(t)
 	tree, err := os.MkdirTemp("/var/lib/libvirt", "scaphandre-lab-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeTree(t, tree) })
 	if err := os.Chmod(tree, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	m := &meter{
-		tree: tree, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		store: store, tree: tree, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		config: filepath.Join(built.logs, "lab.yaml"),
 	}
 	state := filepath.Join(built.logs, "state")
@@ -53,13 +55,23 @@ func newMeter(t *testing.T, r *rapl) *meter {
 	if err := os.WriteFile(m.config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if m.daemon != nil {
+			m.stop(t)
+		}
+		m.removeTree(t)
+	})
 	return m
 }
 
-// start starts scaph-host, for the first time or again, and waits until it is ready.
+// start starts scaph-host as a service manager does, for the first time or again, and waits until it
+// is ready.
 func (m *meter) start(t *testing.T) {
 	t.Helper()
-	m.daemon = start(t, "scaph-host", host(), "run", "--config", m.config)
+	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", host(), "run", "--config", m.config)
+	environment, files := m.store.hand()
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
+	m.daemon = launch(t, "scaph-host", cmd)
 	await(t, "scaph-host is ready", 20*time.Second, func() bool {
 		if m.ended() {
 			text, _ := os.ReadFile(m.log)
@@ -74,18 +86,14 @@ func (m *meter) start(t *testing.T) {
 	})
 }
 
-// removeTree removes the mount point; that something is still mounted there is an error.
-func removeTree(t *testing.T, path string) {
+// removeTree unmounts the tree as the removal of the package does.
+func (m *meter) removeTree(t *testing.T) {
 	t.Helper()
-	err := os.Remove(path)
-	if err == nil {
-		return
+	if code, stdout, stderr := command(t, host(), "unmount", "--config", m.config); code != 0 {
+		t.Errorf("scaph-host unmount exits with %d\n%s%s", code, stdout, stderr)
+		_, _, _ = command(t, "umount", "-l", m.tree)
 	}
-	t.Errorf("after the end of scaph-host: %v", err)
-	if code, _, stderr := command(t, "umount", "-l", path); code != 0 {
-		t.Error(stderr)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Error(err)
+	if err := os.Remove(m.tree); err != nil {
+		t.Errorf("after scaph-host unmount: %v", err)
 	}
 }

@@ -26,6 +26,7 @@ type watcher struct {
 	mu      sync.Mutex // over all below
 	scrapes int
 	faults  []string
+	outage  bool // scrapes may fail for now
 	last    *scrape
 	slowest time.Duration
 	gap     time.Duration        // the longest time between two scrapes
@@ -62,7 +63,9 @@ func (w *watcher) run(ctx context.Context, interval time.Duration) {
 		}
 		w.mu.Lock()
 		if err != nil {
-			w.fault(time.Now(), err.Error())
+			if !w.outage {
+				w.fault(time.Now(), err.Error())
+			}
 		} else {
 			w.take(s)
 		}
@@ -73,6 +76,13 @@ func (w *watcher) run(ctx context.Context, interval time.Duration) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// allowOutage says whether scrapes may fail from now on. What they give must be right all the same.
+func (w *watcher) allowOutage(allowed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.outage = allowed
 }
 
 // take judges one scrape. The caller holds the lock.
@@ -98,8 +108,8 @@ func (w *watcher) take(s *scrape) {
 	}
 }
 
-// falls names the counters that were smaller in the later of two scrapes, or gone where they
-// must stay.
+// falls names the counters of energy and time that were smaller in the later of two scrapes, or gone
+// where they must stay. What counts the process itself begins anew when that does.
 func falls(before, after *scrape) []string {
 	now := make(map[string]float64, len(after.samples))
 	for _, one := range after.samples {
@@ -107,7 +117,8 @@ func falls(before, after *scrape) []string {
 	}
 	var found []string
 	for _, one := range before.samples {
-		if !strings.HasSuffix(one.name, "_total") && !strings.HasSuffix(one.name, "_count") {
+		if !strings.HasPrefix(one.name, "scaph_") ||
+			!strings.HasSuffix(one.name, "_joules_total") && !strings.HasSuffix(one.name, "_seconds_total") {
 			continue
 		}
 		value, there := now[one.key()]
