@@ -56,7 +56,8 @@ type running struct {
 	cmd     *exec.Cmd
 	client  *http.Client
 	address string
-	done    chan error // its end
+	done    chan struct{} // closed when it has ended
+	err     error         // why; valid then
 }
 
 // start runs the meter and waits until it serves. Its log goes to dir/log.
@@ -65,7 +66,7 @@ func (m meter) start(ctx context.Context, dir string) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{client: &http.Client{Timeout: 10 * time.Second}, done: make(chan error, 1)}
+	r := &running{client: &http.Client{Timeout: 10 * time.Second}, done: make(chan struct{})}
 	r.cmd = exec.Command(m.path, m.args(dir)...)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := r.cmd.StderrPipe()
@@ -80,13 +81,14 @@ func (m meter) start(ctx context.Context, dir string) (*running, error) {
 	go func() {
 		defer log.Close()
 		copyLog(log, stderr, address)
-		r.done <- r.cmd.Wait()
+		r.err = r.cmd.Wait()
+		close(r.done)
 	}()
 	select {
 	case r.address = <-address:
 		return r, nil
-	case err := <-r.done:
-		return nil, fmt.Errorf("%s ended before it served (%w); its log is %s", m.name, err, log.Name())
+	case <-r.done:
+		return nil, fmt.Errorf("%s ended before it served (%w); its log is %s", m.name, r.err, log.Name())
 	case <-time.After(startTimeout):
 		err = fmt.Errorf("%s does not serve after %v; its log is %s", m.name, startTimeout, log.Name())
 	case <-ctx.Done():
@@ -110,9 +112,9 @@ func copyLog(to io.Writer, from io.Reader, address chan<- string) {
 	}
 }
 
-// kill ends it with SIGKILL and waits.
+// kill ends it with SIGKILL and waits. It may have ended before.
 func (r *running) kill() {
-	_ = r.cmd.Process.Kill() // it may have ended by itself
+	_ = r.cmd.Process.Kill()
 	<-r.done
 }
 

@@ -60,6 +60,9 @@ func perform(ctx context.Context, s scenario, seed uint64, m meter) (_ judge.Ver
 	if err := r.live(ctx); err != nil {
 		return judge.Verdict{}, fmt.Errorf("%s, seed %d, %s: %w (kept: %s)", s.name, seed, m.name, err, dir)
 	}
+	if err := r.machine.Err(); err != nil {
+		return judge.Verdict{}, err
+	}
 	if _, err := truth.Seek(0, 0); err != nil {
 		return judge.Verdict{}, err
 	}
@@ -86,21 +89,18 @@ func (r *run) live(ctx context.Context) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(r.steps)*time.Second)
 	defer cancel()
+	tree := filepath.Join(r.dir, "tree")
+	defer func() {
+		if r.now != nil {
+			r.now.kill()
+		}
+		err = errors.Join(err, detach(tree))
+	}()
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	// Deferred calls run in reverse: nobody reads the tree any more when its server is killed.
-	tree := filepath.Join(r.dir, "tree")
-	defer func() {
-		r.now.kill()
-		if unmountErr := unix.Unmount(tree, unix.MNT_DETACH); unmountErr == nil || err != nil {
-			return
-		} else if !errors.Is(unmountErr, unix.EINVAL) && !errors.Is(unmountErr, unix.ENOENT) { // a meter without a tree
-			err = fmt.Errorf("unmount %s: %w", tree, unmountErr)
-		}
-	}()
 	reader := readTree(ctx, tree)
-	defer reader.close()
+	defer reader.close() // before the tree's server is killed
 	r.machine.Release()
 	for kill := range r.kills {
 		if err := r.until(ctx, r.steps*(kill+1)/(r.kills+1)); err != nil {
@@ -121,11 +121,22 @@ func (r *run) live(ctx context.Context) (err error) {
 	return nil
 }
 
+// detach takes away the tree that a killed meter leaves behind. Not every meter has one.
+func detach(tree string) error {
+	err := unix.Unmount(tree, unix.MNT_DETACH)
+	if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return fmt.Errorf("unmount %s: %w", tree, err)
+}
+
 // start starts the meter and waits for its first measurement.
-func (r *run) start(ctx context.Context) (err error) {
-	if r.now, err = r.meter.start(ctx, r.dir); err != nil {
+func (r *run) start(ctx context.Context) error {
+	started, err := r.meter.start(ctx, r.dir)
+	if err != nil {
 		return err
 	}
+	r.now = started
 	have := r.judge.Scrapes()
 	err = r.poll(ctx, func() bool { return r.judge.Scrapes() > have })
 	if err != nil {
@@ -176,9 +187,8 @@ func (r *run) poll(ctx context.Context, done func() bool) error {
 		ended = done()
 		select {
 		case <-ticker.C:
-		case err := <-r.now.done:
-			r.now.done <- err // for kill
-			return fmt.Errorf("the meter ended by itself: %w", err)
+		case <-r.now.done:
+			return fmt.Errorf("the meter ended by itself: %w", r.now.err)
 		case <-ctx.Done():
 			return fmt.Errorf("the meter does not tick: %w", ctx.Err())
 		}

@@ -41,7 +41,7 @@ func (w *workers) run(tid chan<- int) {
 		began, used := time.Now(), threadTime(0)
 		for threadTime(0)-used < time.Duration(w.duty*float64(period)) {
 		}
-		time.Sleep(period - time.Since(began))
+		time.Sleep(period - time.Since(began)) //nolint:forbidigo // to sleep is what it is to do
 	}
 }
 
