@@ -179,3 +179,29 @@ func changed(dir string) bool {
 	}
 	return false
 }
+
+// TestOrdinaryUser is another user of the host: what the kernel keeps from it, the tree does too.
+func TestOrdinaryUser(t *testing.T) {
+	g, m := newGround(t), newManager(t)
+	mount, serve := g.commands(built.bin)
+	m.pre(mount...)
+	p := m.start(serve...)
+	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	user := []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}
+	for _, c := range []struct {
+		args []string
+		out  string
+	}{
+		{[]string{"cat", g.vm + "/intel-rapl:0/energy_uj"}, "Permission denied"},
+		{[]string{"touch", g.vm + "/x"}, "Read-only file system"},
+		{[]string{"umount", g.tree}, "must be superuser"},
+		{[]string{built.bin + "/scaph-host", "unmount", "--config", g.config}, "operation not permitted"},
+	} {
+		if out, code := command(t, nil, append(user, c.args...)...); code == 0 || !strings.Contains(out, c.out) {
+			t.Errorf("%v: exit code %d: %s", c.args, code, out)
+		}
+	}
+	out, _ := command(t, nil, append(user, "cat", g.vm+"/scaph/power_watts", g.vm+"/scaph/uuid")...)
+	t.Logf("power_watts, uuid: %s", out)
+	p.end(syscall.SIGTERM)
+}
