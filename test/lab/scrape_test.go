@@ -133,6 +133,9 @@ func (s *scrape) basis(name string, labels ...string) uint64 {
 	return s.sum(name, append(labels, "zone", "package")...) + s.sum(name, append(labels, "zone", "dram")...)
 }
 
+// beforeFirstTick tells whether the exporter has nothing to show yet.
+func (s *scrape) beforeFirstTick() bool { return len(s.find("scaph_zone_energy_joules_total")) == 0 }
+
 // identity checks that every microjoule of the zones is charged exactly once.
 func (s *scrape) identity() error {
 	zones := s.basis("scaph_zone_energy_joules_total")

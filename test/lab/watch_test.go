@@ -27,6 +27,7 @@ type watcher struct {
 	scrapes int
 	faults  []string
 	outage  bool // scrapes may fail for now
+	missed  int  // scrapes that did
 	last    *scrape
 	slowest time.Duration
 	gap     time.Duration        // the longest time between two scrapes
@@ -62,11 +63,12 @@ func (w *watcher) run(ctx context.Context, interval time.Duration) {
 			return
 		}
 		w.mu.Lock()
-		if err != nil {
-			if !w.outage {
-				w.fault(time.Now(), err.Error())
-			}
-		} else {
+		switch {
+		case w.outage && (err != nil || s.beforeFirstTick()):
+			w.missed++
+		case err != nil:
+			w.fault(time.Now(), err.Error())
+		default:
 			w.take(s)
 		}
 		w.mu.Unlock()
@@ -157,7 +159,7 @@ func (w *watcher) judge(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t.Logf("%s: %d scrapes, slowest %s, longest gap %s", w.url, w.scrapes, w.slowest.Round(time.Microsecond), w.gap.Round(time.Millisecond))
+	t.Logf("%s: %d scrapes, %d more missed in outages, slowest %s, longest gap %s", w.url, w.scrapes, w.missed, w.slowest.Round(time.Microsecond), w.gap.Round(time.Millisecond))
 	for _, fault := range w.faults {
 		t.Error(fault)
 	}
