@@ -14,7 +14,7 @@ import (
 // built is what TestMain prepared for all tests; nothing writes to it afterwards.
 var built struct {
 	top         string // the source tree
-	bin, newBin string // directories of the programs, and of another build of the same
+	bin, newBin string // directories of the programs, and of another build of scaph-host
 }
 
 // Set for a copy of the test binary that is to be something else.
@@ -87,12 +87,12 @@ func prepare(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // the service, which is not root, starts from here
 		return err
 	}
-	commands := []*exec.Cmd{exec.Command("./setup")}
-	for bin, version := range map[string]string{built.bin: "first", built.newBin: "second"} {
-		commands = append(commands, exec.Command("go", "build", "-tags", "libvirt_dlopen", "-o", bin+"/",
-			"-ldflags", "-X github.com/scaph/scaph/internal/cli.version="+version,
-			built.top+"/cmd/scaph-host", built.top+"/cmd/scaph-guest"))
+	build := func(version, bin string, programs ...string) *exec.Cmd {
+		args := []string{"build", "-tags", "libvirt_dlopen", "-ldflags", "-X github.com/scaph/scaph/internal/cli.version=" + version, "-o", bin + "/"}
+		return exec.Command("go", append(args, programs...)...)
 	}
+	host, guest := built.top+"/cmd/scaph-host", built.top+"/cmd/scaph-guest"
+	commands := []*exec.Cmd{exec.Command("./setup"), build("first", built.bin, host, guest), build("second", built.newBin, host)}
 	for _, cmd := range commands {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %w\n%s", cmd, err, out)

@@ -33,7 +33,14 @@ func readMeter(dir string) error {
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
 	var r readerReport
-	for {
+	for last := false; !last; {
+		if r.Reads > 0 {
+			select {
+			case <-ticker.C:
+			case <-ended:
+				last = true // one more, which sees what its parent has seen before
+			}
+		}
 		began := time.Now()
 		energy, err := readCounter(dir + "/intel-rapl:0/energy_uj")
 		r.Stall = max(r.Stall, time.Since(began))
@@ -52,12 +59,8 @@ func readMeter(dir string) error {
 			r.First = energy
 			fmt.Println("reading")
 		}
-		select {
-		case <-ticker.C:
-		case <-ended:
-			return json.NewEncoder(os.Stdout).Encode(r)
-		}
 	}
+	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
 // readCounter opens and reads by plain system calls, as readers other than Go programs do.
