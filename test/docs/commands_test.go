@@ -23,7 +23,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir, "./cmd/scaph-host", "./cmd/scaph-guest") //nolint:noctx // there is no test yet whose end could cancel it
+	build := exec.Command("go", "build", "-o", dir, "./cmd/scaph-host", "./cmd/scaph-guest")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
