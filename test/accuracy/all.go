@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,7 +171,7 @@ func (r *report) examine(ctx context.Context, oracle meter, top, dir string) err
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
 	g.Go(func() error {
-		s := examination(false)
+		s := examination(twoPackages)
 		v, err := perform(ctx, s, 1, oracle)
 		r.oracle = judged{v, 1, s.bounds.Broken(v)}
 		return err
@@ -183,7 +184,7 @@ func (r *report) examine(ctx context.Context, oracle meter, top, dir string) err
 			if err != nil {
 				return err
 			}
-			s := examination(mutant.guest)
+			s := examination(cmp.Or(mutant.in, twoPackages))
 			v, err := perform(ctx, s, 1, m)
 			if err != nil {
 				return fmt.Errorf("mutant %q does not even run: %w", mutant.name, err)

@@ -14,7 +14,7 @@ import (
 // is checked, so a mutant cannot outlive the code that it is about.
 type mutant struct {
 	name     string
-	guest    bool // the mistake is scaph-guest's
+	in       string // the scenario that shows it, twoPackages where not told
 	file     string
 	old, new string
 }
@@ -48,9 +48,19 @@ func mutants() []mutant {
 			new: "for _, vm := range ms.current.VMs {\n\t\tif vm.UUID == uuid {\n\t\t\tuuid = vm.Name\n\t\t}\n\t}\n\ta := ms.byUUID[uuid]\n",
 		},
 		{
-			name: "double discount in the guest", guest: true, file: "internal/app/app.go",
+			name: "double discount in the guest", in: guestAlone, file: "internal/app/app.go",
 			old: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
 			new: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\toptions.Idle = ledger.None",
+		},
+		{
+			name: "unseen spread over survivors", file: "internal/meter/processes.go",
+			old: "\tm.ledger.Charge(ledger.Unseen, m.sample.Unseen)\n",
+			new: "",
+		},
+		{
+			name: "gap forgotten at a restart", in: killedOnce, file: "internal/meter/restore.go",
+			old: "z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt",
+			new: "z.known = false",
 		},
 	}
 }
@@ -90,7 +100,7 @@ func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
 	}
 	made := meter{name: m.name, path: base, args: hostArgs}
 	pkg := "./cmd/scaph-host"
-	if m.guest {
+	if m.in == guestAlone {
 		pkg, made.args = "./cmd/scaph-guest", guestArgs
 	}
 	if err := build(ctx, top, made.path, pkg, "-overlay", base+".json"); err != nil {

@@ -116,7 +116,12 @@ func (r *run) live(ctx context.Context) (err error) {
 	if err := r.finish(ctx); err != nil {
 		return err
 	}
+	// The tree is published at its own pace. The machine is held, so that it comes to rest soon.
+	if err := r.looks(ctx, 5); err != nil {
+		return err
+	}
 	reader.close()
+	reader.readAll()
 	r.judge.Tree(reader.tree)
 	return nil
 }
@@ -168,14 +173,18 @@ func (r *run) until(ctx context.Context, steps int) error {
 	})
 }
 
-// finish stops the machine, waits for two ticks that begin after that, and takes the last scrape: it shows
-// everything.
+// finish stops the machine, and waits for ticks that begin after that: the last scrape shows everything.
 func (r *run) finish(ctx context.Context) error {
 	r.machine.Hold()
+	return r.looks(ctx, 3)
+}
+
+// looks waits until the meter has begun n more ticks.
+func (r *run) looks(ctx context.Context, n int) error {
 	before, _ := r.machine.Progress()
 	return r.poll(ctx, func() bool {
 		looks, _ := r.machine.Progress()
-		return looks >= before+3
+		return looks >= before+n
 	})
 }
 

@@ -38,7 +38,7 @@ func (r *report) writeSimulated(out io.Writer, scenarios []scenario) (broken []s
 		row.write(t)
 		broken = append(broken, row.broken...)
 	}
-	s := examination(false)
+	s := examination(twoPackages)
 	s.name = "the oracle"
 	row := sumOf(s, []judged{r.oracle})
 	row.write(t)

@@ -44,13 +44,24 @@ func (t *treeReader) run(ctx context.Context) {
 			return
 		}
 		if next >= len(vms) {
-			next = 0
-			// An error of Glob is one of the pattern.
-			vms, _ = filepath.Glob(filepath.Join(t.dir, "*"))
+			next, vms = 0, t.vms()
 		}
 		if len(vms) > 0 {
 			t.read(vms[next])
 		}
+	}
+}
+
+// vms lists the directories of the machines.
+func (t *treeReader) vms() []string {
+	dirs, _ := filepath.Glob(filepath.Join(t.dir, "*")) // an error would be one of the pattern
+	return dirs
+}
+
+// readAll reads each counter once; after close.
+func (t *treeReader) readAll() {
+	for _, vm := range t.vms() {
+		t.read(vm)
 	}
 }
 
