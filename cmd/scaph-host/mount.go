@@ -6,10 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
@@ -50,13 +48,13 @@ func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
 	if err := amongMountsOfInit(c.Host.Procfs); err != nil {
 		return err
 	}
-	if !answers(c.Tree.Path) {
-		log.Info("keeping the mount of an earlier process", "path", c.Tree.Path)
-		return nil
-	}
 	version, _ := cli.Version()
 	options := vfs.Options{Path: c.Tree.Path, Procfs: c.Host.Procfs, Log: log}
 	server, err := vfs.Mount(vfs.NewTree(version, 0), options)
+	if errors.Is(err, vfs.ErrHeld) { // by the store, which gives it to the service itself only
+		log.Info("keeping the mount of an earlier process", "path", c.Tree.Path)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -82,33 +80,6 @@ func amongMountsOfInit(procfs string) error {
 		return errors.New("tree: nobody outside of this unit would see the mount: start it with `nsenter --target 1 --mount --`")
 	}
 	return nil
-}
-
-// heldAfter is the silence after which a mount is taken for one that is held but not served. Whoever serves one answers in
-// microseconds.
-const heldAfter = 200 * time.Millisecond
-
-// answers tells whether asking for the file system at the path has an outcome. The store's mount has none:
-// as long as somebody holds the descriptor, questions wait; when nobody does any more, they fail at once
-// with ENOTCONN. The descriptors themselves tell nothing here, since the service manager gives them to ExecStart= only.
-//
-// The wait may take a busy machine's mount for a held one. That does no harm: run, which is given no descriptor then, tells
-// what is the matter and is started again. The goroutine ends with the answer, or with this process.
-func answers(path string) bool {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		var st unix.Statfs_t
-		_ = unix.Statfs(path, &st) // any outcome will do
-	}()
-	silence := time.NewTimer(heldAfter)
-	defer silence.Stop()
-	select {
-	case <-done:
-		return true
-	case <-silence.C:
-		return false
-	}
 }
 
 // unmountCommand is the end of the tree, when the package is removed.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 
@@ -29,7 +30,9 @@ func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
 		return nil, h.unmount()
 	}
 	if err := h.startTree(c, a.Config.Host.Procfs, a.Log); err != nil {
-		if c.Enabled == config.On {
+		// A mount that was left for us and is of no use any more is replaced before the next start of the service.
+		replaced := errors.Is(err, vfs.ErrIncompatible) || errors.Is(err, vfs.ErrUnmounted)
+		if c.Enabled == config.On || replaced {
 			return nil, err
 		}
 		a.Log.Warn("there is no tree: guests cannot read their meters", "why", err)

@@ -178,7 +178,7 @@ func TestRequestInFlight(t *testing.T) {
 		_, err := readValue(filepath.Join(path, "vm0/intel-rapl:0/energy_uj"), -1, make([]byte, 20))
 		read <- err
 	}()
-	if err := s.device.wait(answerWithin); err != nil {
+	if err := s.device.wait(askedWithin); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.device.take(make([]byte, requestMax)); err != nil {

@@ -130,7 +130,11 @@ func newShape(kinds []energy.Kind) *shape {
 		scaphUUID: "uuid", scaphVersion: "version", scaphUpdated: "updated_ns",
 		scaphInterval: "interval_ns", scaphPower: "power_watts", scaphSource: "source",
 	} {
-		s.add(scaphDir, f, inode{name: name, mode: modeFile, value: true})
+		n := inode{name: name, mode: modeFile, value: true}
+		if f == scaphPower { // it tells nearly what energy_uj tells
+			n.mode = modeSecret
+		}
+		s.add(scaphDir, f, n)
 	}
 	for i := range s.inodes {
 		slices.Sort(s.inodes[i].children) // a listing goes by number

@@ -20,8 +20,9 @@ type Options struct {
 }
 
 const (
-	answerWithin = 2 * time.Second // a mount that does not answer statfs(2) by then is served by nobody
-	maxStacked   = 1000            // mounts on top of each other that clear takes away
+	askedWithin  = 2 * time.Second        // the kernel puts its first question at once
+	answerWithin = 200 * time.Millisecond // whoever serves a mount answers in microseconds; guests may be waiting
+	maxStacked   = 1000                   // mounts on top of each other that clear takes away
 )
 
 // mountDevice puts a new FUSE mount at the path, with what is left there by an earlier process taken away
@@ -92,11 +93,14 @@ func makeMountPoint(path string) error {
 	return nil
 }
 
-// ErrServed says that another process serves the tree at this path.
-var ErrServed = errors.New("served by another process of scaph: stop that one, or choose another tree.path")
+// Why a mount of ours at the path is left alone.
+var (
+	ErrServed = errors.New("served by another process of scaph: stop that one, or choose another tree.path")
+	ErrHeld   = errors.New("kept for a service of scaph that does not run now: start that service, or take the mount away with `scaph-host unmount`")
+)
 
-// clearStale takes away mounts of ours at the path that nobody serves any more, and refuses if somebody else's
-// is there.
+// clearStale takes away mounts of ours at the path that nobody serves or holds any more, and refuses if somebody
+// else's is there.
 func clearStale(path string, o Options) error {
 	for range maxStacked {
 		mounts, err := mountsAt(o.Procfs, path)
@@ -105,11 +109,10 @@ func clearStale(path string, o Options) error {
 		}
 		top := mounts[len(mounts)-1]
 		if !top.ours() {
-			return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path",
-				path, top.source, top.fstype)
+			return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path", path, top.source, top.fstype)
 		}
-		if answers(path) {
-			return fmt.Errorf("tree: %s is %w", path, ErrServed)
+		if err := stale(path); err != nil {
+			return fmt.Errorf("tree: %s is %w", path, err)
 		}
 		o.Log.Warn("taking away a stale mount of an earlier process; guests that hold it must be restarted", "path", path)
 		if err := detach(path); err != nil {
@@ -119,22 +122,30 @@ func clearStale(path string, o Options) error {
 	return fmt.Errorf("tree: %s has more than %d mounts on top of each other", path, maxStacked)
 }
 
-// answers tells whether somebody serves the mount at the path. The question is put by a goroutine, because nobody can
-// say when the answer comes; one that never does is given up, with the thread that waits for it, until the
-// mount's last descriptor is closed.
-func answers(path string) bool {
-	alive := make(chan bool, 1)
+// stale is nil for a mount whose descriptor nobody has any more: a question fails at once. Somebody who serves it answers,
+// and then the error is ErrServed; where somebody, such as the service manager's descriptor store, only
+// holds the descriptor, questions wait, and the error is ErrHeld.
+//
+// On a busy machine silence may mean that the mount is served; it is left alone either way.
+//
+// The question is put by a goroutine, because nobody can say when the outcome comes; one that never does is given up, with
+// the thread that waits for it, until the mount's last descriptor is closed.
+func stale(path string) error {
+	outcome := make(chan error, 1)
 	go func() {
 		var st unix.Statfs_t
-		alive <- unix.Statfs(path, &st) == nil
+		outcome <- unix.Statfs(path, &st)
 	}()
-	timeout := time.NewTimer(answerWithin)
-	defer timeout.Stop()
+	patience := time.NewTimer(answerWithin)
+	defer patience.Stop()
 	select {
-	case ok := <-alive:
-		return ok
-	case <-timeout.C:
-		return false
+	case err := <-outcome:
+		if err == nil {
+			return ErrServed
+		}
+		return nil
+	case <-patience.C:
+		return ErrHeld
 	}
 }
 

@@ -83,19 +83,23 @@ func TestServedElsewhere(t *testing.T) {
 	c.end(t, unix.SIGTERM)
 }
 
-// TestUnservedMount takes away a mount whose descriptor somebody holds, but nobody reads: asking it anything blocks.
-func TestUnservedMount(t *testing.T) {
+// TestHeldMount leaves a mount alone whose descriptor somebody holds, though nobody serves it now: asking it anything
+// blocks. Once the descriptor is closed it is stale, and gives way.
+func TestHeldMount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tree")
 	old, err := Mount(NewTree("test", 0), options(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Mount(NewTree("test", 0), options(t, path))
-	if err != nil {
-		t.Fatal(err)
+	if _, err := Mount(NewTree("test", 0), options(t, path)); !errors.Is(err, ErrHeld) {
+		t.Fatalf("%v, want ErrHeld", err)
 	}
 	if err := old.Close(); err != nil {
 		t.Error(err)
+	}
+	s, err := Mount(NewTree("test", 0), options(t, path))
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := s.Unmount(); err != nil {
 		t.Error(err)

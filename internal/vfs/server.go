@@ -100,7 +100,7 @@ func (s *Server) recovered(reason any) fuse.Status {
 // handshake answers INIT and keeps it.
 func (s *Server) handshake() error {
 	in, out := make([]byte, requestMax), make([]byte, replyMax)
-	if err := s.device.wait(answerWithin); err != nil {
+	if err := s.device.wait(askedWithin); err != nil {
 		return fmt.Errorf("%w: waiting for the kernel's first request", err)
 	}
 	n, err := s.device.take(in)

@@ -7,7 +7,11 @@ import (
 
 // Start serves the mount that an earlier process left in the store, or makes a new one and leaves it there
 // for the next. A nil Store is one that is not there: the tree works, and guests must be restarted after scaph is.
+//
+// The error is ErrIncompatible or ErrUnmounted, too, if there was a mount to take over, which did not fit, and this process
+// may not make another one: its end lets go of the old mount, and whoever mounts for it makes a new one.
 func Start(t *Tree, o Options, st *Store) (*Server, error) {
+	var unfit error // why a mount that was left could not be taken over
 	if h, ok := st.Take(); ok {
 		s, err := Resume(t, h, o)
 		if err == nil {
@@ -15,7 +19,7 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 			o.Log.Info("took the tree over from the process before; guests saw nothing of it", "path", s.path)
 			return s, nil
 		}
-		if !errors.Is(err, ErrIncompatible) && !errors.Is(err, ErrUnmounted) {
+		if unfit = err; !errors.Is(err, ErrIncompatible) && !errors.Is(err, ErrUnmounted) {
 			return nil, err
 		}
 		o.Log.Warn("the mount of the process before cannot be taken over; guests that hold it must be restarted", "err", err)
@@ -31,7 +35,7 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 	}
 	s, err := Mount(t, o)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(unfit, err)
 	}
 	if err := st.Put(s.Handover()); err != nil {
 		o.Log.Warn("the mount will not outlive this process: after a restart of scaph, "+

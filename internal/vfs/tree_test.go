@@ -45,7 +45,7 @@ func TestLayout(t *testing.T) {
 		"web/intel-rapl:0:1 -> intel-rapl/intel-rapl:0/intel-rapl:0:1",
 		"web/scaph dr-xr-xr-x",
 		`web/scaph/interval_ns -r--r--r-- "1000000000\n"`,
-		`web/scaph/power_watts -r--r--r-- "12.50\n"`,
+		`web/scaph/power_watts -r--r----- "12.50\n"`,
 		`web/scaph/source -r--r--r-- "powercap\n"`,
 		`web/scaph/updated_ns -r--r--r-- "1772366400123456789\n"`,
 		`web/scaph/uuid -r--r--r-- "6f1e0000-0000-4000-8000-000000000001\n"`,
