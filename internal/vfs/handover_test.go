@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -338,5 +339,35 @@ func TestSingleProcessor(t *testing.T) {
 	c.end(t, unix.SIGTERM)
 	if _, err := Unmount(options(t, path)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUnfitMountThatCannotBeReplaced is an error that says both: the process is to end, and so let go of the mount.
+func TestUnfitMountThatCannotBeReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tree")
+	old, err := Mount(NewTree("test", 0), options(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := old.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+	fd, err := duplicate(old.Handover().Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := os.CreateTemp(t.TempDir(), "state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.WriteString(`{"abi": 999}`); err != nil {
+		t.Fatal(err)
+	}
+	st := &Store{handed: map[string]*os.File{storedDevice: os.NewFile(uintptr(fd), fuseDevice), storedState: state}}
+	// Still held, by this test: it cannot be replaced now.
+	if _, err := Start(NewTree("test", 0), options(t, path), st); !errors.Is(err, ErrIncompatible) || !errors.Is(err, ErrHeld) {
+		t.Errorf("%v, want ErrIncompatible and ErrHeld", err)
 	}
 }
