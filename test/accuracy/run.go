@@ -20,7 +20,8 @@ type scenario struct {
 	name    string
 	machine machine.Options // without the seed
 	steps   int
-	kills   int // SIGKILLs of the meter, spread over the steps
+	kills   int     // SIGKILLs of the meter, spread over the steps
+	faults  float64 // the part of all reads that fail
 	bounds  judge.Bounds
 }
 
@@ -102,6 +103,7 @@ func (r *run) live(ctx context.Context) (err error) {
 	reader := readTree(ctx, tree)
 	defer reader.close() // before the tree's server is killed
 	r.machine.Release()
+	r.machine.Spoil(r.faults)
 	for kill := range r.kills {
 		if err := r.until(ctx, r.steps*(kill+1)/(r.kills+1)); err != nil {
 			return err
@@ -176,6 +178,7 @@ func (r *run) until(ctx context.Context, steps int) error {
 // finish stops the machine, and waits for ticks that begin after that: the last scrape shows everything.
 func (r *run) finish(ctx context.Context) error {
 	r.machine.Hold()
+	r.machine.Spoil(0)
 	return r.looks(ctx, 3)
 }
 

@@ -66,9 +66,14 @@ func scenarios(short bool) []scenario {
 	mixed.name, mixed.machine.Homogeneous = "mixed classes of work", false
 	mixed.bounds.VM, mixed.bounds.Processes, mixed.bounds.Shift = unjudged, unjudged, unjudged
 
+	// What is read a tick later is charged a tick later: sums are exact, shares are not.
+	faulty := two
+	faulty.name, faulty.faults, faulty.steps = "every fifth read fails", 0.2, 100
+	faulty.bounds = judge.Bounds{VM: unjudged, Processes: unjudged, Unseen: unjudged, Shift: unjudged, Apart: true, Errors: faulty.steps}
+
 	guest := scenario{name: guestAlone, machine: ordinary(4), steps: steps, bounds: strict(steps)}
 	guest.machine.Guest, guest.machine.CPUs = true, 1 // to a guest each virtual CPU is a package
-	return []scenario{one, two, killed, killed2, wraps, mixed, guest}
+	return []scenario{one, two, killed, killed2, wraps, mixed, faulty, guest}
 }
 
 // examination is the short scenario of that name, in which the oracle and the mutants are judged.

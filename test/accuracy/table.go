@@ -31,8 +31,8 @@ func (r *report) write(out io.Writer, scenarios []scenario) bool {
 
 func (r *report) writeSimulated(out io.Writer, scenarios []scenario) (broken []string) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\twindows\tconservation\tlost\twraps\tkills\ttree reads\tfalls\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
-	fmt.Fprintln(t, "\t\tµJ\tµJ\t\t\t\t\t%\t%\t%\t%\t%\t%\t%\t")
+	fmt.Fprintln(t, "\twindows\tconservation\tlost\twraps\tkills\ttree reads\tfalls\terrors\tVM median\tp95\tmax\tprocesses\tunseen is\toff by\tmisplaced\t")
+	fmt.Fprintln(t, "\t\tµJ\tµJ\t\t\t\t\t\t%\t%\t%\t%\t%\t%\t%\t")
 	for _, s := range scenarios {
 		row := sumOf(s, r.verdicts[s.name])
 		row.write(t)
@@ -47,6 +47,7 @@ func (r *report) writeSimulated(out io.Writer, scenarios []scenario) (broken []s
   conservation  worst of Σ consumers less Σ zones, and of the zones less the nearest step of the truth, over all scrapes
   lost          worst of a zone at the end less the truth, and of a guest's counter in the tree less its series
   falls         counters that were seen to decrease, on the tree (read once a millisecond) or in the metrics
+  errors        reads that failed or gave nonsense, as counted by the program
   VM            error of each virtual machine's energy over the run, of all machines of all seeds
   unseen        CPU time that no look can show (processes that live between two), as a part of all energy
   misplaced     part of a window's energy that went to the wrong account, in the median window of the worst seed
@@ -98,10 +99,15 @@ func sumOf(s scenario, runs []judged) row {
 	for _, v := range runs {
 		sum.Windows += v.Windows
 		sum.Wraps += v.Wraps
-		sum.Conservation = max(sum.Conservation, v.Conservation, v.Identity)
+		conservation := v.Conservation
+		if s.bounds.Apart {
+			conservation = v.Apart
+		}
+		sum.Conservation = max(sum.Conservation, conservation, v.Identity)
 		sum.Lost = max(sum.Lost, v.Lost, v.Tree)
 		sum.Decreases = append(sum.Decreases, v.Decreases...)
 		sum.TreeReads += v.TreeReads
+		sum.Errors += v.Errors
 		sum.VM = append(sum.VM, v.VM...)
 		sum.Processes = max(sum.Processes, v.Processes)
 		sum.Unseen = max(sum.Unseen, v.Unseen)
@@ -121,7 +127,7 @@ func (r row) write(w io.Writer) {
 			vm[i] = percent(judge.Quantile(r.VM, q))
 		}
 	}
-	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", r.name, r.Windows, r.Conservation, r.Lost, r.Wraps, r.kills, r.TreeReads, len(r.Decreases),
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t\n", r.name, r.Windows, r.Conservation, r.Lost, r.Wraps, r.kills, r.TreeReads, len(r.Decreases), r.Errors,
 		strings.Join(vm, "\t"), percent(r.Processes), percent(r.UnseenShare), strings.Join([]string{percent(r.Unseen), percent(r.shift)}, "\t"))
 }
 

@@ -25,6 +25,7 @@ type scrape struct {
 	accounts map[string]int64 // as in the truth; what is unreserved or of machines gone too, by these words
 	rest     int64            // of the processes: what those without a series have, and those that ended
 	cpu      map[string]float64
+	errors   float64 // scaph_errors_total
 	ledger   float64 // scaph_ledger_error_joules
 }
 
@@ -97,6 +98,8 @@ func (s *scrape) add(x series) {
 		}
 	case "scaph_vm_cpu_seconds_total":
 		s.cpu[x.labels["uuid"]] = x.value
+	case "scaph_errors_total":
+		s.errors += x.value
 	case "scaph_ledger_error_joules":
 		s.ledger = x.value
 	}

@@ -11,6 +11,8 @@ type Verdict struct {
 	Scrapes      int
 	Windows      int       // distinct steps that were seen
 	Conservation int64     // µJ: worst difference between the zones of a scrape and any step of the truth
+	Apart        int64     // µJ: the same of each zone by itself, if the zones of a scrape may stand at different steps
+	Errors       int       // that the meter itself has counted
 	Identity     int64     // µJ: worst difference between Σ consumers and Σ zones in a scrape
 	Ledger       float64   // J: worst error that the meter itself admits
 	Lost         int64     // µJ: the truth at the end less the zones of the last scrape
@@ -42,6 +44,9 @@ func (j *Judge) verdict(truth []moment) Verdict {
 		v.Identity = max(v.Identity, abs(s.basis-s.sum()))
 		step, off := match(truth, s, at)
 		v.Conservation = max(v.Conservation, off)
+		if off > 0 {
+			v.Apart = max(v.Apart, apart(truth, s))
+		}
 		if off == 0 && (former == nil || step > at) {
 			v.Windows++
 			if former != nil {
@@ -51,6 +56,7 @@ func (j *Judge) verdict(truth []moment) Verdict {
 		}
 	}
 	last := &j.scrapes[len(j.scrapes)-1]
+	v.Errors = int(last.errors)
 	v.atEnd(last, truth[0], end)
 	if j.tree != nil {
 		v.atTree(j.tree, last)
@@ -84,6 +90,18 @@ func difference(m moment, s *scrape) (worst int64) {
 			got = 0
 		}
 		worst = max(worst, abs(uj-got))
+	}
+	return worst
+}
+
+// apart is by how much the zone that is worst differs from the step that is nearest to it.
+func apart(truth []moment, s *scrape) (worst int64) {
+	for id, uj := range s.zones {
+		off := int64(math.MaxInt64)
+		for _, m := range truth {
+			off = min(off, abs(m.Zones[id]-uj))
+		}
+		worst = max(worst, off)
 	}
 	return worst
 }

@@ -57,6 +57,10 @@ type Machine struct {
 	cpuTime map[string]float64 // s, by account
 	truth   *json.Encoder
 	failed  error // the first failure to write the truth
+
+	faultRate float64
+	faults    int
+	chance    *rand.Rand // of faults: their number depends on who reads, the machine's own chance must not
 }
 
 type cpu struct {
@@ -73,6 +77,7 @@ func New(o Options, w io.Writer) *Machine {
 	m := &Machine{
 		Options: o, held: true, now: uptime, random: random,
 		boot:    fmt.Sprintf("%08x-1111-4111-8111-%012x\n", random.Uint32(), o.Seed),
+		chance:  rand.New(rand.NewPCG(o.Seed, 3)),
 		cpuTime: make(map[string]float64), truth: json.NewEncoder(w),
 	}
 	for p := range o.Packages {

@@ -10,7 +10,7 @@ import (
 
 // Mount shows the machine at dir, as dir/proc and dir/sys, until Unmount. It takes root and /dev/fuse.
 func (m *Machine) Mount(dir string) (*fuse.Server, error) {
-	return fs.Mount(dir, &inode{node: m.tree()}, &fs.Options{MountOptions: fuse.MountOptions{
+	return fs.Mount(dir, &inode{machine: m, node: m.tree()}, &fs.Options{MountOptions: fuse.MountOptions{
 		FsName: "machine", Name: "machine", DirectMountStrict: true, DisableReadDirPlus: true, DisableXAttrs: true,
 	}})
 }
@@ -18,7 +18,8 @@ func (m *Machine) Mount(dir string) (*fuse.Server, error) {
 // An inode shows a node. Nothing is cached, as the timeouts are 0: processes come and go.
 type inode struct {
 	fs.Inode
-	node node
+	machine *Machine
+	node    node
 }
 
 var (
@@ -47,7 +48,7 @@ func (i *inode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*f
 	for _, entry := range i.node.list() {
 		if entry.name == name {
 			out.Mode = entry.mode()
-			return i.NewInode(ctx, &inode{node: entry}, fs.StableAttr{Mode: entry.mode() & syscall.S_IFMT}), 0
+			return i.NewInode(ctx, &inode{machine: i.machine, node: entry}, fs.StableAttr{Mode: entry.mode() & syscall.S_IFMT}), 0
 		}
 	}
 	return nil, syscall.ENOENT
@@ -70,20 +71,23 @@ func (i *inode) Readlink(context.Context) ([]byte, syscall.Errno) {
 }
 
 func (i *inode) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	return &handle{node: i.node}, fuse.FOPEN_DIRECT_IO, 0
+	return &handle{inode: i}, fuse.FOPEN_DIRECT_IO, 0
 }
 
 // A handle is an open file. Its text is made at offset 0 and kept for reads further on.
 type handle struct {
-	node node
-	text string
+	inode *inode
+	text  string
 }
 
 var _ fs.FileReader = (*handle)(nil)
 
 func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	if off == 0 {
-		text, errno := h.node.text()
+		text, errno := h.inode.node.text()
+		if errno == 0 {
+			text, errno = h.inode.machine.spoil(text)
+		}
 		if errno != 0 {
 			return nil, errno
 		}
