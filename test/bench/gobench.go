@@ -89,8 +89,8 @@ func (g goBench) rows() ([]row, error) {
 		few := get(fmt.Sprintf("BenchmarkTick/source=%s/idle=0/machines=0", source), "allocs/op")
 		many := get(fmt.Sprintf("BenchmarkTick/source=%s/idle=%d/machines=%d", source, idleFew, machinesFew), "allocs/op")
 		rows = append(rows,
-			row{what: source + " tick, heap allocations", unit: "", budget: none, measured: many, ratio: none, atMost: none},
-			row{what: source + " tick, heap allocations per process and machine", unit: "", budget: hardlyAny,
+			row{what: source + " tick, heap allocations", budget: none, measured: many, ratio: none, atMost: none},
+			row{what: source + " tick, heap allocations per process and machine", budget: hardlyAny,
 				measured: figure{max(0, many.median()-few.median()) / (idleFew + machinesFew)}, ratio: none, atMost: none, asserted: true})
 	}
 	for _, machines := range []int{5, 500} {

@@ -30,7 +30,7 @@ const (
 
 // A lab is a machine full of processes, and the products that meter it.
 type lab struct {
-	dir      string
+	dirs     *dirs
 	crowds   crowdMaker
 	started  []*crowd
 	powercap string
@@ -42,17 +42,17 @@ type lab struct {
 }
 
 func newLab(ctx context.Context) (_ *lab, err error) {
-	dir, err := os.MkdirTemp("", "scaph-bench-")
+	dirs, err := newDirs()
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{dir: dir, powercap: filepath.Join(dir, "powercap")}
+	l := &lab{dirs: dirs, powercap: filepath.Join(dirs.disk, "powercap")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
 		}
 	}()
-	if l.crowds, err = newCrowdMaker(ctx, dir); err != nil {
+	if l.crowds, err = newCrowdMaker(ctx, dirs.disk); err != nil {
 		return nil, err
 	}
 	counters, err := newPowercap(l.powercap)
@@ -70,13 +70,13 @@ func newLab(ctx context.Context) (_ *lab, err error) {
 		return nil, err
 	}
 	for _, source := range []string{"bpf", "procfs"} {
-		p, err := startHost(ctx, "bin/scaph-host", dir, l.powercap, source)
+		p, err := startHost(ctx, dirs, l.powercap, source)
 		if err != nil {
 			return nil, err
 		}
 		l.hosts = append(l.hosts, p)
 	}
-	l.guest, err = startGuest(ctx, "bin/scaph-guest", dir, l.powercap)
+	l.guest, err = startGuest(ctx, dirs, l.powercap)
 	return l, err
 }
 
@@ -103,7 +103,7 @@ func (l *lab) close() error {
 		l.halt()
 		errs = append(errs, l.moving.Wait())
 	}
-	return errors.Join(append(errs, os.RemoveAll(l.dir))...)
+	return errors.Join(append(errs, l.dirs.remove())...)
 }
 
 // A population is what was measured with one number of processes.

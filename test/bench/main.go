@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func main() {
 }
 
 // bench prints the results of the Go benchmarks, which benchstat reads, and the table.
-func bench(ctx context.Context) (err error) {
+func bench(ctx context.Context) error {
 	began := time.Now()
 	results, err := runGoBench(ctx, os.Stdout)
 	if err != nil {
@@ -49,16 +50,17 @@ func bench(ctx context.Context) (err error) {
 	if err = errors.Join(err, l.close()); err != nil {
 		return err
 	}
-	rows, err := m.rows()
-	if err != nil {
-		return err
-	}
 	fromGo, err := results.rows()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%d processes, then %d; %d virtual machines; %.0f s\n\n", m.few.processes, m.many.processes, machinesFew, time.Since(began).Seconds())
-	if !write(os.Stdout, append(rows, fromGo...)) {
+	load, err := os.ReadFile("/proc/loadavg") // proc_loadavg(5)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n%d processes, then %d, and %d virtual machines where nothing else is said; %d CPUs, load %s; %.0f s\n\n",
+		m.few.processes, m.many.processes, machinesFew, runtime.NumCPU(), bytes.TrimSpace(load), time.Since(began).Seconds())
+	if !write(os.Stdout, append(m.rows(), fromGo...)) {
 		return errBroken
 	}
 	return nil

@@ -30,7 +30,7 @@ type product struct {
 
 // configOf is the service with all that it does by default: tree, state, endpoint. Libvirt alone is left out: the
 // stand-ins are unknown to it.
-func configOf(dir, powercap, source string) string {
+func configOf(dir, run, powercap, source string) string {
 	return fmt.Sprintf(`
 interval: %v
 sensor: {powercap: %s}
@@ -38,28 +38,30 @@ cputime: {source: %s}
 state: {run: %s, lib: %s}
 prometheus: {listen: "127.0.0.1:0"}
 log: {format: json}
-`, interval, powercap, source, filepath.Join(dir, "run"), filepath.Join(dir, "lib"))
+`, interval, powercap, source, run, filepath.Join(dir, "lib"))
 }
 
 // startHost starts scaph-host with one source of CPU time, in a directory of its own below dir.
-func startHost(ctx context.Context, binary, dir, powercap, source string) (*product, error) {
-	dir = filepath.Join(dir, "host-"+source)
-	tree := filepath.Join(dir, "tree")
-	config := configOf(dir, powercap, source) + fmt.Sprintf("libvirt: {enabled: false}\ntree: {enabled: true, path: %s}\n", tree)
-	return startProduct(ctx, binary, source, dir, config)
+func startHost(ctx context.Context, dirs *dirs, powercap, source string) (*product, error) {
+	extra := fmt.Sprintf("libvirt: {enabled: false}\ntree: {enabled: true, path: %s}\n", filepath.Join(dirs.disk, source, "tree"))
+	return startProduct(ctx, "bin/scaph-host", source, dirs, powercap, source, extra)
 }
 
 // startGuest starts scaph-guest as it is in a virtual machine: without machines and tree.
-func startGuest(ctx context.Context, binary, dir, powercap string) (*product, error) {
-	dir = filepath.Join(dir, "guest")
-	return startProduct(ctx, binary, "guest", dir, configOf(dir, powercap, "auto"))
+func startGuest(ctx context.Context, dirs *dirs, powercap string) (*product, error) {
+	return startProduct(ctx, "bin/scaph-guest", "guest", dirs, powercap, "auto", "")
 }
 
-func startProduct(ctx context.Context, binary, name, dir, config string) (_ *product, err error) {
-	run := filepath.Join(dir, "run") // as in configOf
-	if err := os.MkdirAll(run, 0o755); err != nil {
+func startProduct(ctx context.Context, binary, name string, dirs *dirs, powercap, source, extra string) (_ *product, err error) {
+	dir := filepath.Join(dirs.disk, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+	run, err := dirs.run(name)
+	if err != nil {
+		return nil, err
+	}
+	config := configOf(dir, run, powercap, source) + extra
 	path := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err

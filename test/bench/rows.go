@@ -11,7 +11,7 @@ const twentieth = 1.0 / 20
 const plainScan = "procfs scan"
 
 // rows sets what was measured against the budgets.
-func (m *measurement) rows() ([]row, error) {
+func (m *measurement) rows() []row {
 	scanGrowth := growth(m.few, m.many, m.few.scan, m.many.scan)
 	rows := []row{
 		{what: plainScan + " (AllProcs, Stat)", unit: "ms", budget: none, measured: scaled(m.few.scan, 1e-3), ratio: none, atMost: none},
@@ -53,7 +53,7 @@ func (m *measurement) rows() ([]row, error) {
 			row{what: what + ", CPU time", unit: "ms", budget: none, measured: cpu, ratio: none, atMost: none})
 	}
 	return append(rows, row{what: "scaph-guest, static binary", unit: "MB", budget: 15,
-		measured: figure{float64(m.guestSize) / 1e6}, ratio: none, atMost: none}), nil
+		measured: figure{float64(m.guestSize) / 1e6}, ratio: none, atMost: none})
 }
 
 // growth gives, for each quantile, what one process more costs.

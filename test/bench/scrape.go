@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -90,17 +89,6 @@ func (s *scraper) fresh(ctx context.Context, n int) (answers []answer, err error
 // machines counts the virtual machines in a text that is not compressed.
 func (a answer) machines() int {
 	return bytes.Count(a.text, []byte("\nscaph_vm_info{uuid=\"5ca9b00c-"))
-}
-
-// value gives the value of a series, by its name and labels as they stand in the text; 0 where it is not there.
-func (a answer) value(series string) float64 {
-	_, rest, _ := bytes.Cut(a.text, []byte("\n"+series+" "))
-	number, _, _ := bytes.Cut(rest, []byte("\n"))
-	v, err := strconv.ParseFloat(string(number), 64)
-	if err != nil {
-		return 0
-	}
-	return v
 }
 
 // await scrapes until the product knows n machines. It looks for them every few seconds.

@@ -49,13 +49,23 @@ type row struct {
 	asserted bool
 }
 
+// broken is the verdict that makes a run fail.
+const broken = "BROKEN"
+
+func (r row) title() string {
+	if r.unit == "" {
+		return r.what
+	}
+	return r.what + ", " + r.unit
+}
+
 // verdict says whether the row keeps within its bounds.
 func (r row) verdict() string {
 	inBudget := r.budget == none || r.measured.median() <= r.budget
 	inRatio := r.atMost == none || r.ratio <= r.atMost
 	switch {
 	case r.asserted && (!inRatio || (r.atMost == none && !inBudget)):
-		return "BROKEN"
+		return broken
 	case !inRatio || !inBudget:
 		return "over"
 	case r.budget == none && r.atMost == none:
@@ -72,8 +82,8 @@ func write(out io.Writer, rows []row) bool {
 	kept := true
 	for _, r := range rows {
 		verdict := r.verdict()
-		kept = kept && verdict != "BROKEN"
-		fmt.Fprintf(t, "%s, %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t %s\t\n", r.what, r.unit, bound(r.budget),
+		kept = kept && verdict != broken
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t %s\t\n", r.title(), bound(r.budget),
 			number(r.measured.quantile(0)), number(r.measured.median()), number(r.measured.mean()), number(r.measured.quantile(1)),
 			bound(r.ratio), bound(r.atMost), verdict, r.beside)
 	}

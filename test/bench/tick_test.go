@@ -40,17 +40,17 @@ func BenchmarkTick(b *testing.B) {
 func benchmarkTick(b *testing.B, crowds crowdMaker, source string, idle, machines int) {
 	attend(b)(crowds.idle(idle))
 	attend(b)(crowds.machines(machines, 0))
-	dir := b.TempDir()
-	counters, err := newPowercap(filepath.Join(dir, "powercap"))
+	dirs, err := newDirs()
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
-		if err := counters.close(); err != nil {
-			b.Error(err)
-		}
-	})
-	m := newMeter(b, dir, source)
+	closeLater(b, dirs.remove)
+	counters, err := newPowercap(filepath.Join(dirs.disk, "powercap"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	closeLater(b, counters.close)
+	m := newMeter(b, dirs, source)
 	m.Tick()
 	m.Tick()
 	b.ReportAllocs()
@@ -72,19 +72,15 @@ func attend(b *testing.B) func(*crowd, error) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Cleanup(func() {
-			if err := c.Close(); err != nil {
-				b.Error(err)
-			}
-		})
+		closeLater(b, c.Close)
 	}
 }
 
 // newMeter puts a meter together as the service does.
-func newMeter(b *testing.B, dir, source string) *meter.Meter {
+func newMeter(b *testing.B, dirs *dirs, source string) *meter.Meter {
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	sensor, err := rapl.Open(filepath.Join(dir, "powercap"), rapl.WithLogger(log))
+	sensor, err := rapl.Open(filepath.Join(dirs.disk, "powercap"), rapl.WithLogger(log))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -107,11 +103,15 @@ func newMeter(b *testing.B, dir, source string) *meter.Meter {
 		b.Fatal(err)
 	}
 	closeLater(b, cpu.Close)
-	machines := vmmap.New(vmmap.Config{Procfs: "/proc", Runtime: filepath.Join(dir, "none"), Log: log})
+	machines := vmmap.New(vmmap.Config{Procfs: "/proc", Runtime: filepath.Join(dirs.disk, "none"), Log: log})
 	if err := machines.Refresh(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	store, err := state.Open(filepath.Join(dir, "run"), filepath.Join(dir, "lib"), time.Now)
+	run, err := dirs.run("run")
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := state.Open(run, filepath.Join(dirs.disk, "lib"), time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}
