@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -85,7 +86,7 @@ func checkLibvirt(ctx context.Context, c config.Config, log *slog.Logger) []cli.
 	if err != nil {
 		return []cli.Finding{{
 			Verdict: verdict, Part: "libvirt", What: c.Libvirt.URI + ": " + err.Error(),
-			Mend: "start libvirtd (or virtqemud), or add our user to the group libvirt",
+			Mend: "see what `virsh -r -c " + c.Libvirt.URI + " list` says: libvirtd (or virtqemud) must run, and answer our user",
 		}, runtime}
 	}
 	return []cli.Finding{{Verdict: cli.OK, Part: "libvirt", What: fmt.Sprintf("%s: %d domains", c.Libvirt.URI, len(domains))}, runtime}
@@ -119,10 +120,16 @@ func checkTree(c config.Config) []cli.Finding {
 
 func checkFUSE(verdict cli.Verdict) cli.Finding {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return cli.Finding{
 			Verdict: verdict, Part: "FUSE", What: "/dev/fuse: " + err.Error(),
-			Mend: "load the module with `modprobe fuse`, and run as root; in a container, give it the device",
+			Mend: "run as root; in a container, give it the device",
+		}
+	case err != nil:
+		return cli.Finding{
+			Verdict: verdict, Part: "FUSE", What: "/dev/fuse: " + err.Error(),
+			Mend: "load the module with `modprobe fuse`; in a container, give it the device",
 		}
 	}
 	_ = unix.Close(fd)

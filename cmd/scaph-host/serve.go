@@ -22,6 +22,7 @@ func (h *host) serveWith(ctx context.Context, e *cli.Env, c config.Config, log *
 	if err != nil {
 		return err
 	}
+	a.WatchZones(config.Host)
 	counters, err := h.addTree(a)
 	if err != nil {
 		return errors.Join(err, a.Close())

@@ -73,6 +73,10 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.OnClose(sensor.Close)
+	store, saved, err := a.openState(o.Keep) // early: a second instance ends here
+	if err != nil {
+		return nil, err
+	}
 
 	cpus, err := cputime.ReadTopology(c.Host.Sysfs, c.Host.Procfs)
 	if err != nil {
@@ -103,6 +107,7 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		IdleWatts: idleWatts(c.Attribution.IdleWatts),
 		Listed:    c.Prometheus.Processes.Top,
 		BootID:    cputime.BootID(c.Host.Procfs),
+		State:     store,
 		Clock:     meter.SystemClock{},
 		Log:       log,
 	}
@@ -115,10 +120,6 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 			return nil, err
 		}
 	}
-	saved, err := a.openState(&options, o.Keep)
-	if err != nil {
-		return nil, err
-	}
 	a.Meter, err = meter.New(options, saved...)
 	if errors.Is(err, meter.ErrNothingToMeasure) {
 		return nil, fmt.Errorf("%w: it has %s; sensor.basis chooses between package and psys", err, names(zones))
@@ -126,31 +127,30 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	return a, err
 }
 
-// openState gives what was kept, and opens the store if more is to be.
-func (a *App) openState(o *meter.Options, keep Keep) ([][]byte, error) {
+// openState opens the store, nil where nothing is to be kept, and gives what was kept.
+func (a *App) openState(keep Keep) (store meter.Store, saved [][]byte, err error) {
 	if keep == KeepNothing {
-		return nil, nil
+		return nil, nil, nil
 	}
 	run, lib := a.Config.State.Run, a.Config.State.Lib
 	if keep != KeepNoChange {
-		store, err := state.Open(run, lib, time.Now)
+		opened, err := state.Open(run, lib, time.Now)
 		var locked *state.LockedError
 		switch {
 		case err == nil:
-			a.OnClose(store.Close)
-			o.State = store
+			a.OnClose(opened.Close)
+			store = opened
 		case keep == KeepIfPossible && !errors.As(err, &locked):
 			a.Log.Warn("nothing is kept over a restart: counters will start at 0 again", "why", err)
-			return nil, nil
+			return nil, nil, nil
 		default:
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	saved, err := state.Load(run, lib)
-	if err != nil && keep != KeepNoChange {
+	if saved, err = state.Load(run, lib); err != nil && keep != KeepNoChange {
 		a.Log.Error("the state of the last run cannot be read", "error", err)
 	}
-	return saved, nil
+	return store, saved, nil
 }
 
 // Add adds a service; before Run.

@@ -44,6 +44,7 @@ func serveExporters(ctx context.Context, e *Env, c config.Config, log *slog.Logg
 	if err != nil {
 		return err
 	}
+	a.WatchZones(e.Program.Kind)
 	if c.Prometheus.Enabled {
 		if err := e.AddPrometheus(a, nil); err != nil {
 			return errors.Join(err, a.Close())
@@ -66,7 +67,11 @@ func (e *Env) untilReload(cmd *cobra.Command, c config.Config, log *slog.Logger,
 		go func() { done <- serve(ctx, e, c, log) }()
 		next, err := e.awaitReload(cmd, hup, done, c, log)
 		cancel()
-		if next == nil {
+		switch {
+		case errors.Is(err, app.ErrZonesChanged):
+			log.Info("starting anew with the zones that are there now") // the state goes on
+			continue
+		case next == nil:
 			return err
 		}
 		if err := <-done; err != nil {

@@ -30,7 +30,7 @@ type Profile string
 const (
 	Trusted   Profile = "trusted"   // every second, to the millijoule
 	Untrusted Profile = "untrusted" // every 10 s with jitter, to the joule
-	Off       Profile = "off"       // the meter stands still
+	Off       Profile = "off"       // nothing: the machine's directory is empty
 )
 
 // policy gives what the profile means where nothing else is configured.

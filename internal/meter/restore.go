@@ -31,7 +31,7 @@ type savedZone struct {
 	known             bool
 	raw               energy.Microjoules
 	movedAt           time.Duration
-	floor             energy.Watts
+	floor, peak       energy.Watts
 	uncertain, resets uint64
 }
 
@@ -125,7 +125,7 @@ func (m *Meter) restore(s *saved) {
 		if !z.floor.Fixed {
 			z.floor.Watts = old.floor
 		}
-		z.uncertain, z.resets = old.uncertain, old.resets
+		z.peak, z.uncertain, z.resets = old.peak, old.uncertain, old.resets
 		if s.sameBoot {
 			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
 		}
@@ -190,6 +190,7 @@ func (d *decoder) zone() (z savedZone) {
 	z.raw = energy.Microjoules(d.uint())
 	z.movedAt = time.Duration(d.uint())
 	z.floor = energy.Watts(math.Float64frombits(d.uint()))
+	z.peak = energy.Watts(math.Float64frombits(d.uint()))
 	z.uncertain, z.resets = d.uint(), d.uint()
 	return z
 }

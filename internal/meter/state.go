@@ -16,7 +16,7 @@ import (
 //
 // A zone that could not be read when the state was saved is charged, when it comes back after the restart,
 // by the CPU time since the restart.
-const stateMagic = "scaph state 1\n"
+const stateMagic = "scaph state 2\n"
 
 // save hands the encoded state to the store. A store that fails is counted and never stops the metering.
 func (m *Meter) save() {
@@ -130,6 +130,7 @@ func (e *encoder) zone(z *zone) {
 	e.uint(uint64(z.raw))
 	e.uint(uint64(max(0, z.movedAt)))
 	e.uint(math.Float64bits(float64(z.floor.Watts)))
+	e.uint(math.Float64bits(float64(z.peak)))
 	e.uint(z.uncertain)
 	e.uint(z.resets)
 }

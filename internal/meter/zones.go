@@ -27,6 +27,7 @@ type zone struct {
 	floor          ledger.Floor
 	busy, capacity uint64 // ns of CPU time since the counter moved
 	power          energy.Watts
+	peak           energy.Watts // the highest power yet, 0 while unknown
 	uncertain      uint64
 	resets         uint64
 }
@@ -90,7 +91,7 @@ func (m *Meter) settle(z *zone, now time.Duration) {
 		return
 	}
 	span := now - z.movedAt
-	step := rapl.Delta(z.raw, r.Energy, z.Range, span, m.MaxPower(z.Kind))
+	step := rapl.Delta(z.raw, r.Energy, z.Range, span, m.MaxPower(z.Kind), m.likely(z))
 	switch step.Outcome {
 	case rapl.Uncertain:
 		z.uncertain++
@@ -109,8 +110,17 @@ func (m *Meter) settle(z *zone, now time.Duration) {
 func (m *Meter) close(z *zone, e energy.Microjoules, span time.Duration) {
 	idle := z.floor.Split(e, span, z.busy, z.capacity)
 	z.power = e.Per(span)
+	z.peak = max(z.peak, z.power)
 	m.ledger.Settle(z.index, e, idle, span)
 	z.busy, z.capacity = 0, 0
+}
+
+// likely is the power that is taken to be possible over a gap: twice what the zone ever showed.
+func (m *Meter) likely(z *zone) energy.Watts {
+	if z.peak == 0 {
+		return m.MaxPower(z.Kind)
+	}
+	return 2 * z.peak
 }
 
 // cpuOf gives the busy time and the capacity of the zone's CPUs in the current sample.

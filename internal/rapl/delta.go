@@ -57,12 +57,15 @@ type Step struct {
 // a wrong value was read before) look the same in the two numbers. What tells them apart is how much
 // energy can have been used at all: most × elapsed. The answers that the numbers allow
 // are the distance forward, and that plus 1, 2, … ranges. If none of them is possible, the counter
-// was Reset; if one is, it Moved or Wrapped; if several are, it is Uncertain which.
+// was Reset; if one is, it Moved or Wrapped.
+//
+// If more energy than the nearest answer is likely, not just possible, by a whole range or more, it is Uncertain. likely is
+// the caller's bound on power for that: what is known of this machine, or most where nothing is.
 //
 // elapsed is the time since the counter was last seen to move, not since it was last read: a tree
 // for guests moves once per publish interval, or after a pause of its host by all that the
 // pause has used. A counter that stands still is never Uncertain.
-func Delta(prev, cur, rng energy.Microjoules, elapsed time.Duration, most energy.Watts) Step {
+func Delta(prev, cur, rng energy.Microjoules, elapsed time.Duration, most, likely energy.Watts) Step {
 	step := Step{Outcome: Moved, Energy: cur - prev}
 	switch {
 	case cur == prev:
@@ -74,11 +77,11 @@ func Delta(prev, cur, rng energy.Microjoules, elapsed time.Duration, most energy
 	}
 	// Readings are not taken at the very moment that the clock is looked at; a late one may stand for more than elapsed.
 	const slack = time.Second
-	possible := most.Over(max(elapsed, 0) + slack)
-	switch {
-	case step.Energy > possible:
+	span := max(elapsed, 0) + slack
+	if step.Energy > most.Over(span) {
 		return Step{Outcome: Reset}
-	case rng != 0 && possible-step.Energy >= rng:
+	}
+	if plausible := min(most, likely).Over(span); rng != 0 && plausible >= step.Energy && plausible-step.Energy >= rng {
 		step.Outcome = Uncertain
 	}
 	return step

@@ -50,7 +50,7 @@ func TestDelta(t *testing.T) {
 		{"no power is possible", 100 * J, 101 * J, intelRange, time.Hour, 0, Step{Reset, 0}},
 		{"the largest counters", math.MaxUint64 - 1, 5, math.MaxUint64, time.Second, 1000, Step{Wrapped, 6}},
 	} {
-		if got := Delta(c.prev, c.cur, c.rng, c.elapsed, c.most); got != c.want {
+		if got := Delta(c.prev, c.cur, c.rng, c.elapsed, c.most, c.most); got != c.want {
 			t.Errorf("%s: %v %v, want %v %v", c.what, got.Outcome, got.Energy, c.want.Outcome, c.want.Energy)
 		}
 	}
@@ -69,7 +69,7 @@ func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 		for range 1000 {
 			prev := truth
 			truth += energy.Microjoules(random.Uint64N(uint64(longest) + 1))
-			step := Delta(prev%rng, truth%rng, rng, 0, most)
+			step := Delta(prev%rng, truth%rng, rng, 0, most, most)
 			if step.Outcome == Wrapped {
 				wraps++
 			}
@@ -84,12 +84,30 @@ func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 	}
 }
 
+// A machine that never drew more than 40 W does not wrap twice in five minutes, though a thousand watts would.
+func TestUncertainByWhatIsLikely(t *testing.T) {
+	const rng = 262143328850
+	for _, c := range []struct {
+		elapsed time.Duration
+		likely  energy.Watts
+		want    Outcome
+	}{
+		{5 * time.Minute, 1000, Uncertain},
+		{5 * time.Minute, 80, Moved},
+		{2 * time.Hour, 80, Uncertain},
+	} {
+		if got := Delta(1000, 20_000_000, rng, c.elapsed, 1000, c.likely); got.Outcome != c.want || got.Energy != 19_999_000 {
+			t.Errorf("%v at up to %v: %v, want %v", c.elapsed, c.likely, got, c.want)
+		}
+	}
+}
+
 func FuzzDelta(f *testing.F) {
 	f.Add(uint64(1), uint64(2), uint64(3), int64(time.Second), 100.0)
 	f.Add(uint64(math.MaxUint64), uint64(0), uint64(math.MaxUint64), int64(math.MaxInt64), math.Inf(1))
 	f.Add(uint64(5), uint64(4), uint64(0), int64(math.MinInt64), math.NaN())
 	f.Fuzz(func(t *testing.T, prev, cur, rng uint64, elapsed int64, most float64) {
-		step := Delta(energy.Microjoules(prev), energy.Microjoules(cur), energy.Microjoules(rng), time.Duration(elapsed), energy.Watts(most))
+		step := Delta(energy.Microjoules(prev), energy.Microjoules(cur), energy.Microjoules(rng), time.Duration(elapsed), energy.Watts(most), energy.Watts(most))
 		e := uint64(step.Energy)
 		switch step.Outcome {
 		case Moved:

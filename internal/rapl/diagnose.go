@@ -102,7 +102,7 @@ func explainSysfs(e *NoZonesError, roots Roots, found discovery) {
 	case cpu.hypervisor || isVirtual(machine):
 		e.Reason = VirtualMachine
 		e.Detail = "this is a virtual machine" + inParentheses(machine) + ", which has no energy counters of its own"
-		e.Remedy = "Run scaph-host on its host, share the meter with this machine (scaph-host attach), and run scaph-guest here."
+		e.Remedy = "Run scaph-host on its host, share the meter with this machine by virtiofs or 9p, and run scaph-guest here."
 	case cpu.vendor != "" && !hasRAPL(cpu.vendor):
 		e.Reason = Unsupported
 		e.Detail = "the CPU is " + quote([]byte(cpu.vendor)) + ", and only those of Intel, AMD and Hygon have RAPL counters"

@@ -35,7 +35,7 @@ func FindGroup(root, owner string) (gid uint32, why string, err error) {
 	}
 	conf := filepath.Join(root, "etc/libvirt/qemu.conf")
 	name, err := qemuGroup(conf)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // who may not read it may not mount either
 		return 0, "", err
 	}
 	if name != "" {

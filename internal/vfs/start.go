@@ -22,14 +22,14 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 		if unfit = err; !errors.Is(err, ErrIncompatible) && !errors.Is(err, ErrUnmounted) {
 			return nil, err
 		}
-		o.Log.Warn("the mount of the process before cannot be taken over; guests that hold it must be restarted", "err", err)
+		o.Log.Warn("the mount of the process before cannot be taken over; guests that hold it must be restarted", "error", err)
 		// Out of the store, so that its last descriptor closes and the mount is seen to be stale.
 		if err := st.Remove(); err != nil {
 			return nil, err
 		}
 		if old := h.path(); old != "" {
 			if err := clearStale(old, o); err != nil {
-				o.Log.Warn("the mount of the process before is left where it is", "err", err)
+				o.Log.Warn("the mount of the process before is left where it is", "error", err)
 			}
 		}
 	}

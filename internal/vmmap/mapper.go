@@ -123,7 +123,7 @@ func (m *Mapper) Run(ctx context.Context) error {
 			last = time.Now()
 		}
 		if err := m.refresh(ctx, full); err != nil && ctx.Err() == nil {
-			m.config.Log.Error("virtual machines cannot be looked up; the last known ones stay", "err", err)
+			m.config.Log.Error("virtual machines cannot be looked up; the last known ones stay", "error", err)
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (m *Mapper) list(ctx context.Context) {
 		l.lost++
 		if l.err == nil {
 			l.since = time.Now()
-			m.config.Log.Warn("libvirt does not answer; metering goes on with what is known", "err", err)
+			m.config.Log.Warn("libvirt does not answer; metering goes on with what is known", "error", err)
 		}
 		l.err = err
 	}

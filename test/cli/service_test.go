@@ -290,3 +290,28 @@ func TestFullDisk(t *testing.T) {
 	}
 	s.awaitLog(`(state cannot be saved)`)
 }
+
+// A zone that appears while the service runs is taken in, and nothing that was counted is lost.
+func TestNewZone(t *testing.T) {
+	s := newService(t)
+	s.start()
+	s.awaitHost(0)
+	s.give(4)
+	s.awaitHost(8)
+	dir := filepath.Join(s.machine.sysfs, "class/powercap/intel-rapl:1")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{"energy_uj": "100", "max_energy_range_uj": "262143328850", "name": "package-1"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.awaitLog(`(starting anew with the zones)`)
+	s.await("the new zone", func() bool {
+		s.url = "http://" + s.awaitLog(`address=(127\.0\.0\.1:\d+)`)
+		return s.joules(`scaph_zone_energy_joules_total{zone="package",package="1"`) == 0
+	})
+	s.give(1)
+	s.awaitHost(10)
+}

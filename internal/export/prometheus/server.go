@@ -80,7 +80,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.listener.Close()
 	served := make(chan error, 1)
 	go func() {
-		served <- web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.options.WebConfig}, s.options.Logger)
+		// Its log says again, in its own way, what our caller says.
+		served <- web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.options.WebConfig}, slog.New(slog.DiscardHandler))
 	}()
 	select {
 	case err := <-served:

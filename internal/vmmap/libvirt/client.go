@@ -95,8 +95,8 @@ func (c *Client) List(ctx context.Context) ([]vmmap.Domain, error) {
 		return nil, errClosed
 	case <-ctx.Done():
 	}
-	if err := context.Cause(ctx); !errors.Is(err, errHangs) {
-		return nil, err // our caller's end
+	if err := context.Cause(ctx); !errors.Is(err, errHangs) { // our caller's end
+		return nil, fmt.Errorf("libvirtd has not answered yet: %w", err)
 	}
 	c.hangs.Store(true)
 	return nil, errHangs
@@ -125,7 +125,7 @@ func (c *Client) own() {
 	var failures int
 	err := errors.New("not connected yet")
 	lose := func(why error) {
-		c.log.Warn("the connection to libvirt is lost", "uri", c.uri, "err", why)
+		c.log.Warn("the connection to libvirt is lost", "uri", c.uri, "error", why)
 		conn.close()
 		conn, err = nil, why
 		retry.Reset(jitter(firstRetry))
@@ -134,7 +134,7 @@ func (c *Client) own() {
 	connect := func() {
 		if conn, err = dial(c.uri, c.announce); err != nil {
 			if failures == 0 {
-				c.log.Warn("libvirt cannot be reached; it is tried again", "uri", c.uri, "err", err)
+				c.log.Warn("libvirt cannot be reached; it is tried again", "uri", c.uri, "error", err)
 			}
 			retry.Reset(jitter(min(firstRetry<<min(failures, 10), lastRetry)))
 			failures++

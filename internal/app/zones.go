@@ -1,0 +1,45 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/rapl"
+)
+
+// ErrZonesChanged says that the machine has other zones than the meter was made for.
+var ErrZonesChanged = errors.New("the machine has other energy zones than before")
+
+// ticksPerLook is how many ticks pass between two looks for zones.
+const ticksPerLook = 60
+
+// WatchZones adds a service that looks for zones that were not there before (the driver was loaded late, a package came
+// online), and ends the app with ErrZonesChanged when there are any. A zone that vanished is no reason: it may come back.
+func (a *App) WatchZones(program config.Program) {
+	if a.Config.Sensor.Kind != "powercap" {
+		return
+	}
+	a.Add(Service{Name: "zones", Run: func(ctx context.Context) error {
+		// A reader of its own: the meter's is the tick's alone.
+		reader, err := rapl.Open(PowercapDir(a.Config, program), rapl.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			return nil //nolint:nilerr // the meter opened the same zones, and says what is wrong with them
+		}
+		defer func() { _ = reader.Close() }() // it has only looked
+		look := time.NewTicker(ticksPerLook * a.Config.Interval)
+		defer look.Stop()
+		for {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return nil
+			}
+			if changed, err := reader.Rescan(); err == nil && changed {
+				return ErrZonesChanged
+			}
+		}
+	}})
+}
