@@ -89,3 +89,16 @@ func replaced(t *testing.T, before, after string) string {
 	}
 	return strings.Replace(honest, before, after, 1)
 }
+
+// TestJudgeSharesNoCode holds what makes a verdict worth something.
+func TestJudgeSharesNoCode(t *testing.T) {
+	code, deps, stderr := command(t, "go", "list", "-deps", "-test", "-tags", "lab", "./...")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	for dep := range strings.Lines(deps) {
+		if strings.Contains(dep, "scaph/internal/") || strings.Contains(dep, "scaph/cmd/") {
+			t.Errorf("the laboratory imports %s", dep)
+		}
+	}
+}
