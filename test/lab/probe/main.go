@@ -2,7 +2,7 @@
 // and makes load there. It serves whoever reaches it, so it belongs on the lab's loopback alone.
 //
 //	POST /exec?arg=cat&arg=FILE                          the command's exit status and output
-//	POST /read?path=FILE&mode=open&rate=100&for=60s      a reads.Report
+//	POST /read?path=FILE&mode=open&rate=100&for=60s&range=µJ  a reads.Report
 //	POST /load?percent=30                                keep one thread busy for 30 % of the time
 //	GET  /clock                                          CPU time of the probe itself, ns
 package main
