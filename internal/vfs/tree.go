@@ -80,6 +80,7 @@ type state struct {
 // A meter is a VM's values and, for reads that look for the end of file, those before.
 type meter struct {
 	now, before Values
+	first       bool // what was shown before is known to an earlier process only
 }
 
 // An index names the VMs. It is immutable, and one serves many states.
@@ -131,9 +132,9 @@ func (t *Tree) publish(u Update) error {
 	next.names = newIndex(vms)
 	next.vms = make([]meter, len(vms))
 	for i := range vms {
-		next.vms[i] = meter{now: vms[i].Values, before: vms[i].Values}
+		next.vms[i] = meter{now: vms[i].Values, before: vms[i].Values, first: t.resumes.Load() > 0}
 		if j, ok := old.names.bySlot[next.names.slots[i]]; ok {
-			next.vms[i].before = old.vms[j].now
+			next.vms[i].before, next.vms[i].first = old.vms[j].now, false
 		}
 	}
 	t.state.Store(next)
@@ -251,6 +252,11 @@ func (t *Tree) read(dst []byte, st *state, place int, f file, offset uint64) []b
 	}
 	dst = t.content(dst, st, place, f, &vm.now)
 	if offset >= uint64(len(dst)-start) {
+		return dst[:start]
+	}
+	if offset > 0 && vm.first && offset == uint64(len(dst)-start-1) {
+		// A reader who wants the newline alone may have read all of a value that an earlier process showed, which was
+		// shorter by a digit: for him this is the end. Whoever reads byte by byte misses a newline, and no digit.
 		return dst[:start]
 	}
 	return append(dst[:start], dst[start+int(offset):]...)

@@ -227,6 +227,33 @@ func TestEndOfFile(t *testing.T) {
 	}
 }
 
+// TestEndOfFileAcrossProcesses has a reader come to the end of a value that another process showed, and that had a digit
+// less than the one that is there now.
+func TestEndOfFileAcrossProcesses(t *testing.T) {
+	tree := NewTree("test", 0)
+	tree.resumes.Add(1)
+	vm := VM{UUID: testUUID(1), Name: "web"}
+	publish(t, tree, update(testTime, 100, vm))
+	path, _ := serve(t, tree)
+	f, err := os.Open(filepath.Join(path, "web/intel-rapl:0/energy_uj"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	buf := make([]byte, 100)
+	if n, _ := f.ReadAt(buf, 3); n != 0 { // having read "99\n"
+		t.Errorf("after the end of an earlier value: %q", buf[:n])
+	}
+	if n, _ := f.ReadAt(buf, 1); string(buf[:n]) != "00\n" {
+		t.Errorf("in the middle: %q", buf[:n])
+	}
+	publish(t, tree, update(testTime, 200, vm))
+	publish(t, tree, update(testTime, 3000, vm))
+	if n, _ := f.ReadAt(buf, 3); string(buf[:n]) != "0\n" && n != 0 {
+		t.Errorf("later: %q", buf[:n])
+	}
+}
+
 // TestVanishWhileOpen removes a VM whose file and directory are held.
 func TestVanishWhileOpen(t *testing.T) {
 	tree := NewTree("test", 0)

@@ -111,7 +111,15 @@ func handler(o Options) http.Handler {
 		ErrorHandling:       promhttp.ContinueOnError, // errors are about process_* only
 		ErrorLog:            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
 	})
-	mux.Handle("GET "+o.Path, &compressor{next: metrics})
+	scrape := &compressor{next: metrics}
+	mux.HandleFunc("GET "+o.Path, func(w http.ResponseWriter, r *http.Request) {
+		if o.Source.Latest() == nil {
+			// An empty page would look as if every series had ended.
+			answer(w, http.StatusServiceUnavailable, "no measurement yet")
+			return
+		}
+		scrape.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(o); err != nil {

@@ -108,6 +108,7 @@ func TestPages(t *testing.T) {
 	check(h, "/", 200, "Simulated")
 
 	check(handler(options(nil)), "/readyz", 503, "no measurement yet")
+	check(handler(options(nil)), "/metrics", 503, "no measurement yet")
 	check(handler(options(nil)), "/", 200, "no measurement yet")
 	r := httptest.NewRequest(http.MethodPost, "/metrics", nil)
 	w := httptest.NewRecorder()

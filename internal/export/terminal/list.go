@@ -67,6 +67,9 @@ func WriteVMs(w io.Writer, v View, share func(uuid string) string) error {
 	}
 	if len(v.VMs) == 0 {
 		b.WriteString("No virtual machines.\n")
+		if v.VMSource != "" {
+			b.WriteString("Looked for by " + export.Printable(v.VMSource, 300) + ".\n")
+		}
 		return flush(w, &b)
 	}
 	headings := []string{"NAME", "UUID", "STATE", ">POWER", ">ENERGY (kWh)", ">VCPUS", "FOUND BY"}
