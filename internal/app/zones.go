@@ -26,7 +26,7 @@ func (a *App) WatchZones(program config.Program) {
 		// A reader of its own: the meter's is the tick's alone.
 		reader, err := rapl.Open(PowercapDir(a.Config, program), rapl.WithLogger(slog.New(slog.DiscardHandler)))
 		if err != nil {
-			return nil //nolint:nilerr // the meter opened the same zones, and says what is wrong with them
+			return nil // the meter opened the same zones, and says what is wrong with them
 		}
 		defer func() { _ = reader.Close() }() // it has only looked
 		look := time.NewTicker(ticksPerLook * a.Config.Interval)
