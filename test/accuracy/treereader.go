@@ -58,30 +58,32 @@ func (t *treeReader) vms() []string {
 	return dirs
 }
 
-// readAll reads each counter once; after close.
+// readAll reads each counter once more; after close. What is not there any more is forgotten.
 func (t *treeReader) readAll() {
+	t.tree.Last = make(map[string]uint64)
 	for _, vm := range t.vms() {
 		t.read(vm)
+		t.read(vm) // the first one may find out that the directory is another machine's now
 	}
 }
 
+// read reads a counter, and after it whose it is: a directory's name can pass to another machine of the same name.
 func (t *treeReader) read(vm string) {
-	uuid := t.uuids[vm]
-	if uuid == "" { // a directory belongs to one machine as long as the tree stands
-		text, err := os.ReadFile(filepath.Join(vm, "scaph", "uuid"))
-		if err != nil {
-			t.tree.Away++
-			return
-		}
-		uuid = strings.TrimSpace(string(text))
-		t.uuids[vm] = uuid
-	}
 	uj, err := readCounter(filepath.Join(vm, "intel-rapl:0", "energy_uj"))
 	if err != nil {
 		t.tree.Away++
 		return
 	}
-	t.tree.Read(uuid, uj)
+	text, err := os.ReadFile(filepath.Join(vm, "scaph", "uuid"))
+	if err != nil {
+		t.tree.Away++
+		return
+	}
+	uuid := strings.TrimSpace(string(text))
+	if t.uuids[vm] == uuid {
+		t.tree.Read(uuid, uj)
+	}
+	t.uuids[vm] = uuid
 }
 
 func readCounter(path string) (uint64, error) {

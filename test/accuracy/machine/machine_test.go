@@ -58,19 +58,29 @@ func TestTruthAddsUp(t *testing.T) {
 	}
 }
 
-// TestMounted reads the machine as a meter does, by the paths of the kernel.
-func TestMounted(t *testing.T) {
-	m := New(options(2), &bytes.Buffer{})
+// mount shows m in a directory until the test ends.
+func mount(t *testing.T, m *Machine) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: the simulated machine is a FUSE file system; run this as root")
+	}
 	dir := t.TempDir()
 	server, err := m.Mount(dir)
 	if err != nil {
-		t.Fatalf("this test takes root and /dev/fuse: %v", err)
+		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := server.Unmount(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return dir
+}
+
+// TestMounted reads the machine as a meter does, by the paths of the kernel.
+func TestMounted(t *testing.T) {
+	m := New(options(2), &bytes.Buffer{})
+	dir := mount(t, m)
 	read := func(path string) string {
 		text, err := os.ReadFile(filepath.Join(dir, path))
 		if err != nil {
@@ -119,16 +129,7 @@ func TestMounted(t *testing.T) {
 // TestListedAnew holds /proc to what readers of it do: keep the directory open and go back to its start.
 func TestListedAnew(t *testing.T) {
 	m := New(options(1), &bytes.Buffer{})
-	dir := t.TempDir()
-	server, err := m.Mount(dir)
-	if err != nil {
-		t.Fatalf("this test takes root and /dev/fuse: %v", err)
-	}
-	defer func() {
-		if err := server.Unmount(); err != nil {
-			t.Error(err)
-		}
-	}()
+	dir := mount(t, m)
 	proc, err := os.Open(filepath.Join(dir, "proc"))
 	if err != nil {
 		t.Fatal(err)
@@ -146,5 +147,19 @@ func TestListedAnew(t *testing.T) {
 	after, err := proc.Readdirnames(-1)
 	if err != nil || len(after) <= len(before) {
 		t.Errorf("%d entries before, %d after new processes were started, %v", len(before), len(after), err)
+	}
+}
+
+func TestFaultsAreCounted(t *testing.T) {
+	m := New(options(1), &bytes.Buffer{})
+	m.Spoil(0.5)
+	spoiled := 0
+	for range 1000 {
+		if text, errno := m.spoil("12345\n"); errno != 0 || text != "12345\n" {
+			spoiled++
+		}
+	}
+	if m.Faults() != spoiled || spoiled < 400 || spoiled > 600 {
+		t.Errorf("%d of 1000 reads were spoiled, %d counted", spoiled, m.Faults())
 	}
 }
