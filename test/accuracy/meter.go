@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ type running struct {
 	err     error         // why; valid then
 }
 
-// start runs the meter and waits until it serves. Its log goes to dir/log.
+// start runs the meter and waits until it serves something. Its log goes to dir/log.
 func (m meter) start(ctx context.Context, dir string) (*running, error) {
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -86,7 +87,9 @@ func (m meter) start(ctx context.Context, dir string) (*running, error) {
 	}()
 	select {
 	case r.address = <-address:
-		return r, nil
+		if err = r.ready(ctx); err == nil {
+			return r, nil
+		}
 	case <-r.done:
 		return nil, fmt.Errorf("%s ended before it served (%w); its log is %s", m.name, r.err, log.Name())
 	case <-time.After(startTimeout):
@@ -118,6 +121,27 @@ func (r *running) kill() {
 	<-r.done
 }
 
+// errNotYet says that there is no measurement yet.
+var errNotYet = errors.New("scrape: 503, not yet")
+
+// ready waits for the first measurement.
+func (r *running) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	ticker := time.NewTicker(scrapeEvery)
+	defer ticker.Stop()
+	for {
+		if _, err := r.scrape(ctx); !errors.Is(err, errNotYet) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // scrape gets its metrics.
 func (r *running) scrape(ctx context.Context) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.address+"/metrics", nil)
@@ -129,7 +153,11 @@ func (r *running) scrape(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusServiceUnavailable:
+		return "", errNotYet
+	default:
 		return "", fmt.Errorf("scrape: %s", response.Status)
 	}
 	body, err := io.ReadAll(response.Body)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/test/accuracy/judge"
@@ -83,11 +84,7 @@ func (r *run) live(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("mount the simulated machine (it takes root and /dev/fuse): %w", err)
 	}
-	defer func() {
-		if unmountErr := server.Unmount(); err == nil {
-			err = unmountErr
-		}
-	}()
+	defer func() { err = errors.Join(err, unmount(server)) }()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(r.steps)*time.Second)
 	defer cancel()
 	tree := filepath.Join(r.dir, "tree")
@@ -126,6 +123,19 @@ func (r *run) live(ctx context.Context) (err error) {
 	reader.readAll()
 	r.judge.Tree(reader.tree)
 	return nil
+}
+
+// unmount ends the simulated machine. Just after a reader was killed the kernel may still be closing its files.
+func unmount(server *fuse.Server) (err error) {
+	ticker := time.NewTicker(scrapeEvery)
+	defer ticker.Stop()
+	for range 200 {
+		if err = server.Unmount(); err == nil {
+			return nil
+		}
+		<-ticker.C
+	}
+	return fmt.Errorf("unmount the simulated machine: %w", err)
 }
 
 // detach takes away the tree that a killed meter leaves behind. Not every meter has one.
