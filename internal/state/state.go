@@ -23,11 +23,12 @@ const (
 
 // A Store is a pair of directories, locked against a second instance.
 type Store struct {
-	run, lib string
-	lock     *os.File
-	last     []byte // what Save was last given
-	libAt    time.Time
-	now      func() time.Time
+	run   file
+	lib   string
+	lock  *os.File
+	last  []byte // what Save was last given
+	libAt time.Time
+	now   func() time.Time
 }
 
 // A LockedError says that another instance uses the directory.
@@ -68,7 +69,7 @@ func Open(run, lib string, now func() time.Time) (*Store, error) {
 		lock.Close()
 		return nil, fmt.Errorf("write our pid to %s: %w", path, err)
 	}
-	return &Store{run: run, lib: lib, lock: lock, libAt: now(), now: now}, nil
+	return &Store{run: file{path: filepath.Join(run, fileName)}, lib: lib, lock: lock, libAt: now(), now: now}, nil
 }
 
 func readPID(f *os.File) int {
@@ -90,7 +91,7 @@ func writePID(f *os.File) error {
 // The error names a file that is there and cannot be read; the other one is still given. It takes no lock.
 func Load(run, lib string) (states [][]byte, err error) {
 	for _, dir := range []string{run, lib} {
-		b, e := os.ReadFile(filepath.Join(dir, fileName))
+		b, e := read(filepath.Join(dir, fileName))
 		if e == nil {
 			states = append(states, b)
 		} else if !errors.Is(e, fs.ErrNotExist) {
@@ -104,10 +105,10 @@ func Load(run, lib string) (states [][]byte, err error) {
 // whole old state or the whole new one.
 func (s *Store) Save(b []byte) error {
 	s.last = append(s.last[:0], b...)
-	err := write(s.run, b, false)
+	err := s.run.replace(b)
 	if now := s.now(); now.Sub(s.libAt) >= libEvery || now.Before(s.libAt) {
 		s.libAt = now
-		err = errors.Join(err, write(s.lib, b, true))
+		err = errors.Join(err, write(s.lib, b))
 	}
 	return err
 }
@@ -116,20 +117,20 @@ func (s *Store) Save(b []byte) error {
 func (s *Store) Close() error {
 	var err error
 	if s.last != nil {
-		err = write(s.lib, s.last, true)
+		err = write(s.lib, s.last)
 	}
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, s.run.close(), s.lock.Close())
 }
 
-// write replaces the file in one step; durable makes it survive a power cut.
-func write(dir string, b []byte, durable bool) error {
+// write replaces the file in dir in one step, in a way that survives a power cut.
+func write(dir string, b []byte) error {
 	path := filepath.Join(dir, fileName)
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	if err == nil && durable {
+	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
