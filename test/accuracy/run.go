@@ -171,7 +171,7 @@ func (r *run) restart(ctx context.Context) error {
 	}
 	r.machine.Away(true)
 	r.now.kill()
-	r.machine.Step(1 + r.random.IntN(2))
+	r.machine.Step(1 + r.random.IntN(3))
 	err := r.start(ctx)
 	r.machine.Away(false)
 	return err

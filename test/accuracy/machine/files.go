@@ -18,6 +18,8 @@ type node struct {
 	text func() (string, syscall.Errno)
 	link string
 	list func() []node // nil for what is no directory
+
+	again func() // called before a file that is open already is read from its start again; may be nil
 }
 
 func directory(name string, entries ...node) node {

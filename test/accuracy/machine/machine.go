@@ -1,9 +1,9 @@
 // Package machine is the plant and its load in one: a simulated machine whose CPU time and energy are
 // known exactly, shown as a procfs and a sysfs.
 //
-// The machine's time goes in steps, and a step happens at once: a reader of the first package's counter
-// makes one happen and sees the machine after it. That is how a meter begins its tick, so all that it
-// reads in one tick is one state, and what it reads at the next is one step later, however late it comes. The
+// The machine's time goes in steps, and a step happens at once: a reader who keeps the first package's counter
+// open and reads it again makes one happen, and sees the machine after it. That is how a meter begins its tick, so all that
+// it reads in one tick is one state, and what it reads at the next is one step later, however late it comes. The
 // truth of each step is written to a ledger, one line of JSON a step, before anybody can see it.
 package machine
 

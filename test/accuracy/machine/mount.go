@@ -77,6 +77,7 @@ func (i *inode) Open(context.Context, uint32) (fs.FileHandle, uint32, syscall.Er
 // A handle is an open file. Its text is made at offset 0 and kept for reads further on.
 type handle struct {
 	inode *inode
+	read  bool // it was read before
 	text  string
 }
 
@@ -84,6 +85,10 @@ var _ fs.FileReader = (*handle)(nil)
 
 func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	if off == 0 {
+		if h.read && h.inode.node.again != nil {
+			h.inode.node.again()
+		}
+		h.read = true
 		text, errno := h.inode.node.text()
 		if errno == 0 {
 			text, errno = h.inode.machine.spoil(text)

@@ -3,7 +3,6 @@ package machine
 import (
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // sysfs holds the topology of the CPUs and the powercap tree, shaped as the kernel's.
@@ -26,15 +25,12 @@ func (m *Machine) sysfs() node {
 	return directory("sys", directory("class", powercap), directory("devices", directory("system", directory("cpu", cpus...))))
 }
 
-// zoneNode is a zone with the zones inside it. A look at the first package's counter makes a step happen.
+// zoneNode is a zone with the zones inside it. Whoever reads the first package's counter again through a descriptor that he
+// keeps open has begun a tick. Those who open it and read once only want to know what there is.
 func (m *Machine) zoneNode(z *zone) node {
 	energy := m.file("energy_uj", z.shown)
 	if z == m.zones[0] {
-		read := energy.text
-		energy.text = func() (string, syscall.Errno) {
-			m.look()
-			return read()
-		}
+		energy.again = m.look
 	}
 	entries := []node{
 		constant("name", z.name+"\n"), constant("enabled", "1\n"),

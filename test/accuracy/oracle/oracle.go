@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 )
@@ -13,7 +14,8 @@ type zone struct {
 	id, kind string
 	pkg      int
 	wrap     float64
-	total    float64 // µJ
+	counter  *os.File // kept open
+	total    float64  // µJ
 }
 
 // An account of one kind of zone. The accounts processes and unseen go by these names.

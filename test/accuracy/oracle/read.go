@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,9 +35,14 @@ type reading struct {
 }
 
 // readZones reads the first package first: that is what makes the machine go on.
-func (o *oracle) readZones(r *reading) (err error) {
+func (o *oracle) readZones(r *reading) error {
+	buf := make([]byte, 64)
 	for _, z := range o.zones {
-		if r.zones[z.id], err = number(o.dir, "sys/class/powercap", z.id, "energy_uj"); err != nil {
+		n, err := z.counter.ReadAt(buf, 0)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if r.zones[z.id], err = strconv.ParseFloat(strings.TrimSpace(string(buf[:n])), 64); err != nil {
 			return err
 		}
 	}
@@ -113,6 +120,9 @@ func (o *oracle) discover() error {
 			return err
 		}
 		if _, err := fmt.Sscanf(z.id, "intel-rapl:%d", &z.pkg); err != nil {
+			return err
+		}
+		if z.counter, err = os.Open(filepath.Join(dir, "energy_uj")); err != nil {
 			return err
 		}
 		z.kind, _, _ = strings.Cut(z.kind, "-")
