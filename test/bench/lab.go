@@ -111,13 +111,13 @@ type population struct {
 	processes int // as the scan counted them
 	scan      figure
 	host      []figure // by source: µs of each tick
-	guestRSS  figure
+	guest     []size
 }
 
 // A measurement is all that a lab gives.
 type measurement struct {
 	few, many population
-	hostRSS   []figure // by source, with the many machines
+	host      [][]size // by source, with the many machines
 	plain     []answer // scrapes with the most machines
 	gzip      []answer
 	guestSize int64
@@ -143,7 +143,7 @@ func (l *lab) measure(ctx context.Context) (m measurement, err error) {
 	if err := l.join(l.crowds.machines(machinesMany-machinesFew, machinesFew)); err != nil {
 		return m, err
 	}
-	if m.hostRSS, err = l.measureMemory(ctx); err != nil {
+	if m.host, err = l.measureMemory(ctx); err != nil {
 		return m, err
 	}
 
@@ -197,29 +197,29 @@ func (l *lab) measureTicks(ctx context.Context, machines int) (p population, err
 	if err := g.Wait(); err != nil {
 		return p, err
 	}
-	rss, err := l.guest.rss()
-	p.guestRSS = figure{rss}
+	guest, err := l.guest.memory()
+	p.guest = []size{guest}
 	return p, err
 }
 
 // measureMemory gives the memory of each host when it knows all, has looked at all a few times, and has been scraped.
-func (l *lab) measureMemory(ctx context.Context) ([]figure, error) {
-	var all []figure
+func (l *lab) measureMemory(ctx context.Context) ([][]size, error) {
+	var all [][]size
 	for _, host := range l.hosts {
 		if err := host.await(ctx, machinesMany); err != nil {
 			return nil, err
 		}
 		s := newScraper(host, true)
-		var sizes figure
+		var sizes []size
 		for range 10 {
 			if _, err := s.fresh(ctx, 1); err != nil {
 				return nil, err
 			}
-			rss, err := host.rss()
+			now, err := host.memory()
 			if err != nil {
 				return nil, err
 			}
-			sizes = append(sizes, rss)
+			sizes = append(sizes, now)
 		}
 		all = append(all, sizes)
 	}

@@ -123,17 +123,30 @@ func (p *product) stop() error {
 	return nil
 }
 
-// rss gives the resident memory in MB (10^6 bytes).
-func (p *product) rss() (float64, error) {
+// A size is resident memory in MB (10^6 bytes).
+type size struct {
+	all       float64 // VmRSS
+	anonymous float64 // RssAnon: without the pages of files, which others may share
+}
+
+// memory gives the resident memory from /proc/PID/status, proc_pid_status(5).
+func (p *product) memory() (size, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return 0, err
+		return size{}, err
 	}
+	var s size
 	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
-			return kib * 1024 / 1e6, err
+		name, value, _ := strings.Cut(line, ":")
+		to := map[string]*float64{"VmRSS": &s.all, "RssAnon": &s.anonymous}[name]
+		if to == nil {
+			continue
 		}
+		kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+		if err != nil {
+			return s, fmt.Errorf("%s of process %d: %w", name, p.cmd.Process.Pid, err)
+		}
+		*to = kib * 1024 / 1e6
 	}
-	return 0, errors.New("no VmRSS in /proc/PID/status")
+	return s, nil
 }

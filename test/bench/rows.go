@@ -32,12 +32,11 @@ func (m *measurement) rows() []row {
 				ratio: grown.median() / scanGrowth.median(), atMost: source.atMost, beside: plainScan, asserted: asserted})
 	}
 	for i, source := range sources {
-		rows = append(rows, row{what: fmt.Sprintf("%s, memory, %d machines, %d processes", source.name, machinesMany, m.many.processes),
-			unit: "MB", budget: 40, measured: m.hostRSS[i], ratio: none, atMost: none, asserted: true})
+		what := fmt.Sprintf("%s, memory, %d machines, %d processes", source.name, machinesMany, m.many.processes)
+		rows = append(rows, memoryRows(what, 40, m.host[i], true)...)
 	}
 	for _, p := range []population{m.few, m.many} {
-		rows = append(rows, row{what: fmt.Sprintf("scaph-guest, memory, %d processes", p.processes),
-			unit: "MB", budget: 15, measured: p.guestRSS, ratio: none, atMost: none})
+		rows = append(rows, memoryRows(fmt.Sprintf("scaph-guest, memory, %d processes", p.processes), 15, p.guest, false)...)
 	}
 	for _, scrape := range []struct {
 		name    string
@@ -54,6 +53,18 @@ func (m *measurement) rows() []row {
 	}
 	return append(rows, row{what: "scaph-guest, static binary", unit: "MB", budget: 15,
 		measured: figure{float64(m.guestSize) / 1e6}, ratio: none, atMost: none})
+}
+
+// memoryRows are what a process has, and what of it is its own.
+func memoryRows(what string, budget float64, sizes []size, asserted bool) []row {
+	var all, anonymous figure
+	for _, s := range sizes {
+		all, anonymous = append(all, s.all), append(anonymous, s.anonymous)
+	}
+	return []row{
+		{what: what, unit: "MB", budget: budget, measured: all, ratio: none, atMost: none, asserted: asserted},
+		{what: "anonymous", unit: "MB", budget: none, measured: anonymous, ratio: none, atMost: none},
+	}
 }
 
 // growth gives, for each quantile, what one process more costs.
