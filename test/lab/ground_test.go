@@ -10,18 +10,19 @@ import (
 // A ground is what the tests of TestGuests stand on: everything is up, the guests have booted, and a
 // watcher has held every scrape of the host to the invariants since the first.
 type ground struct {
-	rapl   *rapl
-	meter  *meter
-	watch  *watcher
-	guests []guest // with different loads and transports
+	libvirtd *libvirtd
+	rapl     *rapl
+	meter    *meter
+	watch    *watcher
+	guests   []guest // with different loads and transports
 }
 
 // layGround starts all parts in the order in which an operator's host does: libvirtd, the meter,
 // the guests. The simulated RAPL stands still until the meter has made its first tick.
 func layGround(t *testing.T) *ground {
 	t.Helper()
-	useLibvirtd(t)
-	g := &ground{rapl: startRAPL(t)}
+	g := &ground{libvirtd: useLibvirtd(t)}
+	g.rapl = startRAPL(t)
 	g.meter = newMeter(t, g.rapl)
 	g.meter.start(t)
 	g.watch = watch(t, g.meter.metricsURL(), 200*time.Millisecond)

@@ -15,7 +15,8 @@ import (
 // A meter is scaph-host at work.
 type meter struct {
 	*daemon
-	store   *store // what a service manager keeps for it
+	binary  string // the build that the next start runs
+	store   *store // what a service manager keeps for it; nil where there is none
 	tree    string
 	address string
 	config  string
@@ -47,7 +48,7 @@ func newMeter(t *testing.T, r *rapl) *meter {
 		t.Fatal(err)
 	}
 	m := &meter{
-		store: store, tree: tree, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		binary: host(), store: store, tree: tree, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		config: filepath.Join(built.logs, "lab.yaml"),
 	}
 	state := filepath.Join(built.logs, "state")
@@ -68,9 +69,11 @@ func newMeter(t *testing.T, r *rapl) *meter {
 // is ready.
 func (m *meter) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", host(), "run", "--config", m.config)
-	environment, files := m.store.hand()
-	cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
+	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", m.binary, "run", "--config", m.config)
+	if m.store != nil {
+		environment, files := m.store.hand()
+		cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
+	}
 	m.daemon = launch(t, "scaph-host", cmd)
 	await(t, "scaph-host is ready", 20*time.Second, func() bool {
 		if m.ended() {

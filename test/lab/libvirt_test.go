@@ -4,9 +4,11 @@ package lab
 
 import (
 	"fmt"
+	"html"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -20,20 +22,31 @@ const libvirtURI = "qemu:///system"
 
 // useLibvirtd sees to a libvirtd that answers: the one that runs, or one of the lab's own, which
 // is ended with the test.
-func useLibvirtd(t *testing.T) {
+func useLibvirtd(t *testing.T) *libvirtd {
 	t.Helper()
+	l := &libvirtd{}
 	if libvirtAnswers() {
 		t.Log("libvirtd: the one that runs already")
 	} else {
-		for _, name := range []string{"virtlogd", "libvirtd"} {
-			start(t, name, "/usr/sbin/"+name)
-		}
-		await(t, "libvirtd answers", 30*time.Second, func() bool {
-			code, _, _ := virsh(t, "version")
-			return code == 0
-		})
+		start(t, "virtlogd", "/usr/sbin/virtlogd")
+		l.start(t)
+		t.Cleanup(func() { l.stop(t) })
 	}
 	sweep(t)
+	return l
+}
+
+// A libvirtd is the lab's own; without a daemon, that of the machine.
+type libvirtd struct{ *daemon }
+
+// start starts it, for the first time or again.
+func (l *libvirtd) start(t *testing.T) {
+	t.Helper()
+	l.daemon = launch(t, "libvirtd", exec.Command("/usr/sbin/libvirtd"))
+	await(t, "libvirtd answers", 30*time.Second, func() bool {
+		code, _, _ := virsh(t, "version")
+		return code == 0
+	})
 }
 
 func libvirtAnswers() bool {
@@ -64,8 +77,9 @@ func domainName(name string) string { return fmt.Sprintf("lab-%d-%s", os.Getpid(
 func sweep(t *testing.T) {
 	t.Helper()
 	_, list, _ := virsh(t, "list", "--all", "--name")
-	for _, name := range strings.Fields(list) {
-		m := regexp.MustCompile(`^lab-(\d+)-`).FindStringSubmatch(name)
+	for name := range strings.Lines(list) {
+		name = strings.TrimSuffix(name, "\n")
+		m := regexp.MustCompile(`^[ .]*lab-(\d+)-`).FindStringSubmatch(name)
 		if m == nil {
 			continue
 		}
@@ -76,6 +90,7 @@ func sweep(t *testing.T) {
 	}
 }
 
+// removeDomain ends and forgets a domain, by its name or UUID; harmless where there is none.
 func removeDomain(t *testing.T, name string) {
 	t.Helper()
 	_, _, _ = virsh(t, "destroy", name) // fails where it does not run
@@ -99,7 +114,7 @@ type domain struct {
 func (d domain) xml() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"+
-		"<name>%s</name><uuid>%s</uuid><vcpu>1</vcpu>\n", d.name, d.uuid)
+		"<name>%s</name><uuid>%s</uuid><vcpu>1</vcpu>\n", html.EscapeString(d.name), d.uuid)
 	b.WriteString("<os><type arch='x86_64' machine='pc'>hvm</type>")
 	if d.boots {
 		fmt.Fprintf(&b, "<kernel>%s</kernel><initrd>%s</initrd>"+
@@ -150,12 +165,21 @@ func (d domain) filesystem() string {
 // define makes the domain known to libvirt until the test ends.
 func (d domain) define(t *testing.T) {
 	t.Helper()
-	path := filepath.Join(built.logs, d.name+".xml")
+	if code, stderr := d.tryDefine(t); code != 0 {
+		t.Fatalf("virsh define: %s", stderr)
+	}
+	t.Cleanup(func() { removeDomain(t, d.uuid) })
+}
+
+// tryDefine leaves it to its caller to judge what libvirt says, and to remove the domain.
+func (d domain) tryDefine(t *testing.T) (code int, stderr string) {
+	t.Helper()
+	path := filepath.Join(built.logs, d.uuid+".xml")
 	if err := os.WriteFile(path, []byte(d.xml()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	mustVirsh(t, "define", path)
-	t.Cleanup(func() { removeDomain(t, d.name) })
+	code, _, stderr = virsh(t, "define", path)
+	return code, stderr
 }
 
 func (d domain) start(t *testing.T) { t.Helper(); mustVirsh(t, "start", d.name) }

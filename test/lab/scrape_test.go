@@ -87,8 +87,10 @@ func (s *scrape) parse() error {
 			case m.GetGauge() != nil:
 				one.value = m.GetGauge().GetValue()
 			case m.GetHistogram() != nil:
-				one.name += "_count"
-				one.value = float64(m.GetHistogram().GetSampleCount())
+				sum := one
+				sum.name, sum.value = name+"_sum", m.GetHistogram().GetSampleSum()
+				s.samples = append(s.samples, sum)
+				one.name, one.value = name+"_count", float64(m.GetHistogram().GetSampleCount())
 			default:
 				continue
 			}
@@ -107,6 +109,15 @@ func (s *scrape) find(name string, labels ...string) []sample {
 		}
 	}
 	return found
+}
+
+// one gives the sum of the values of a name, which is the value where there is one series of that name.
+func (s *scrape) one(name string) float64 {
+	var sum float64
+	for _, one := range s.find(name) {
+		sum += one.value
+	}
+	return sum
 }
 
 func (s sample) has(labels []string) bool {
@@ -132,9 +143,6 @@ func (s *scrape) sum(name string, labels ...string) uint64 {
 func (s *scrape) basis(name string, labels ...string) uint64 {
 	return s.sum(name, append(labels, "zone", "package")...) + s.sum(name, append(labels, "zone", "dram")...)
 }
-
-// beforeFirstTick tells whether the exporter has nothing to show yet.
-func (s *scrape) beforeFirstTick() bool { return len(s.find("scaph_zone_energy_joules_total")) == 0 }
 
 // identity checks that every microjoule of the zones is charged exactly once.
 func (s *scrape) identity() error {

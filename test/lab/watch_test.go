@@ -64,7 +64,7 @@ func (w *watcher) run(ctx context.Context, interval time.Duration) {
 		}
 		w.mu.Lock()
 		switch {
-		case w.outage && (err != nil || s.beforeFirstTick()):
+		case w.outage && err != nil:
 			w.missed++
 		case err != nil:
 			w.fault(time.Now(), err.Error())

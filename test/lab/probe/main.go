@@ -3,6 +3,8 @@
 //
 //	POST /exec?arg=cat&arg=FILE                          the command's exit status and output
 //	POST /read?path=FILE&mode=open&rate=100&for=60s&range=µJ  a reads.Report
+//	POST /write?dir=DIR&file=FILE&subdirectory=DIR       how each attempt of writes.Try was refused
+//	POST /flood?dir=DIR&file=FILE&opens=10000&for=10s    a flood.Report
 //	POST /load?percent=30                                keep one thread busy for 30 % of the time
 //	GET  /clock                                          CPU time of the probe itself, ns
 package main
@@ -25,7 +27,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/scaph/scaph/test/lab/flood"
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/lab/writes"
 )
 
 func main() {
@@ -45,6 +49,8 @@ func serve(ctx context.Context, listen string) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /exec", execute)
 	mux.HandleFunc("POST /read", read)
+	mux.HandleFunc("POST /write", write)
+	mux.HandleFunc("POST /flood", inundate)
 	mux.HandleFunc("POST /load", burner.handle)
 	mux.HandleFunc("GET /clock", clock)
 	server := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -116,6 +122,38 @@ func parsePlan(r *http.Request) (reads.Plan, error) {
 		return reads.Plan{}, fmt.Errorf("range: %w", err)
 	}
 	return reads.Plan{Path: q.Get("path"), Mode: reads.Mode(q.Get("mode")), Rate: rate, For: duration, Range: counterRange}, nil
+}
+
+func write(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	report, err := writes.Try(q.Get("dir"), q.Get("file"), q.Get("subdirectory"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(w, report)
+}
+
+func inundate(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	opens, err := strconv.Atoi(q.Get("opens"))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("opens: %v", err), http.StatusBadRequest)
+		return
+	}
+	howLong, err := time.ParseDuration(q.Get("for"))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("for: %v", err), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), howLong)
+	defer cancel()
+	report, err := flood.Run(ctx, q.Get("dir"), q.Get("file"), opens)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(w, report)
 }
 
 func clock(w http.ResponseWriter, _ *http.Request) {

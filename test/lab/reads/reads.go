@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ type Report struct {
 	Wraps        int           `json:"wraps"`         // fell from near the range to near 0
 	FirstFailure string        `json:"first_failure"` // the first of any of these, in words
 	LongestStall time.Duration `json:"longest_stall"` // the slowest single read
+	Median       time.Duration `json:"median"`        // of the times that single reads took
 	Took         time.Duration `json:"took"`
 	Values       []Value       `json:"values"` // the distinct values in order
 }
@@ -63,8 +65,8 @@ type Report struct {
 func (r Report) Faults() int { return r.Failures + r.Empties + r.Ragged + r.Unterminated + r.Decreases }
 
 func (r Report) String() string {
-	s := fmt.Sprintf("%d reads in %s, %d failures, %d empty, %d ragged, %d unterminated, %d decreases, %d wraps, %d distinct values, longest stall %s",
-		r.Reads, r.Took.Round(time.Millisecond), r.Failures, r.Empties, r.Ragged, r.Unterminated, r.Decreases, r.Wraps, len(r.Values), r.LongestStall.Round(time.Microsecond))
+	s := fmt.Sprintf("%d reads in %s, %d failures, %d empty, %d ragged, %d unterminated, %d decreases, %d wraps, %d distinct values, median %s, longest stall %s",
+		r.Reads, r.Took.Round(time.Millisecond), r.Failures, r.Empties, r.Ragged, r.Unterminated, r.Decreases, r.Wraps, len(r.Values), r.Median.Round(time.Microsecond), r.LongestStall.Round(time.Microsecond))
 	if r.FirstFailure != "" {
 		s += "; first: " + r.FirstFailure
 	}
@@ -91,22 +93,31 @@ func Run(ctx context.Context, p Plan) (Report, error) {
 		return Report{}, fmt.Errorf("reads: no mode %q", p.Mode)
 	}
 	var r Report
+	took := make([]time.Duration, 0, p.Reads())
 	begin := time.Now()
+	finished := func() (Report, error) {
+		r.Took = time.Since(begin)
+		if len(took) > 0 {
+			slices.Sort(took)
+			r.LongestStall, r.Median = took[len(took)-1], took[len(took)/2]
+		}
+		return r, nil
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for r.Reads < p.Reads() {
 		timer.Reset(time.Until(begin.Add(time.Duration(r.Reads) * time.Second / time.Duration(p.Rate))))
 		select {
 		case <-ctx.Done():
-			return r, nil
+			return finished()
 		case <-timer.C:
 			start := time.Now()
 			text, err := source()
-			r.add(start, time.Since(start), text, err, p.Range)
-			r.Took = time.Since(begin)
+			took = append(took, time.Since(start))
+			r.add(start, text, err, p.Range)
 		}
 	}
-	return r, nil
+	return finished()
 }
 
 // A source gives the file's text once. The system calls are made bare: os.File would ask for more
@@ -148,9 +159,8 @@ func readOnce(fd int) (string, error) {
 	}
 }
 
-func (r *Report) add(at time.Time, took time.Duration, text string, err error, counterRange uint64) {
+func (r *Report) add(at time.Time, text string, err error, counterRange uint64) {
 	r.Reads++
-	r.LongestStall = max(r.LongestStall, took)
 	digits, terminated := strings.CutSuffix(text, "\n")
 	value, parseErr := strconv.ParseUint(digits, 10, 64)
 	switch {

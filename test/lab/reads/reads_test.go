@@ -23,7 +23,7 @@ func TestAddTellsFaultsApart(t *testing.T) {
 		{"", errors.New("broken")},
 		{"7\n", nil},
 	} {
-		r.add(time.Now(), time.Millisecond, step.text, step.err, 1000)
+		r.add(time.Now(), step.text, step.err, 1000)
 	}
 	if r.Reads != 12 || r.Failures != 1 || r.Empties != 2 || r.Ragged != 2 || r.Decreases != 1 || r.Wraps != 1 || r.Unterminated != 1 {
 		t.Errorf("got %s", r)
@@ -43,7 +43,8 @@ func TestRunReadsAtItsRate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Reads != 40 || r.Took < 190*time.Millisecond || r.Faults() != 0 || len(r.Values) != 1 {
+		if r.Reads != 40 || r.Took < 190*time.Millisecond || r.Faults() != 0 || len(r.Values) != 1 ||
+			r.Median <= 0 || r.Median > r.LongestStall {
 			t.Errorf("%s: %s", mode, r)
 		}
 	}
