@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
 )
 
@@ -15,6 +18,16 @@ var ErrZonesChanged = errors.New("the machine has other energy zones than before
 
 // ticksPerLook is how many ticks pass between two looks for zones.
 const ticksPerLook = 60
+
+// unknown says that the meter lacks one of the zones, or its range.
+func (a *App) unknown(zones []energy.Zone) bool {
+	s := a.Meter.Latest()
+	return s != nil && slices.ContainsFunc(zones, func(z energy.Zone) bool {
+		return !slices.ContainsFunc(s.Zones, func(have meter.Zone) bool {
+			return !have.Missing && have.Path == z.Path && have.Name == z.Name && (have.Range != 0 || z.Range == 0)
+		})
+	})
+}
 
 // WatchZones adds a service that looks for zones that were not there before (the driver was loaded late, a package came
 // online), and ends the app with ErrZonesChanged when there are any. A zone that vanished is no reason: it may come back.
@@ -37,7 +50,7 @@ func (a *App) WatchZones(program config.Program) {
 			case <-ctx.Done():
 				return nil
 			}
-			if changed, err := reader.Rescan(); err == nil && changed {
+			if _, err := reader.Rescan(); err == nil && a.unknown(reader.Zones()) {
 				return ErrZonesChanged
 			}
 		}

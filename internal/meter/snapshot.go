@@ -71,7 +71,8 @@ type Zone struct {
 	Total       energy.Microjoules // since the state's first tick
 	Power       energy.Watts       // over the span between its last two movements
 	Attributed  bool               // its energy is part of the identity (package, dram; or psys)
-	Failed      bool               // the last read failed
+	Failed      bool               // the last read failed, or there was none
+	Missing     bool               // an earlier run had it, this one's sensor has not
 	WrapSeconds float64            // time to wrap around at the current power; 0 where unknown
 	Uncertain   uint64             // gaps that may hide a wrap, counted
 	Resets      uint64             // times the counter jumped back other than by a wrap

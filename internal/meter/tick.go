@@ -70,7 +70,7 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 	for i, z := range m.zones {
 		s.Zones[i] = Zone{
 			Zone: z.Zone, Total: m.ledger.Total(z.index), Power: z.power, Attributed: z.basis,
-			Failed: z.failed, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
+			Failed: z.failed, Missing: z.reading == ghost, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
 		}
 		if z.basis {
 			s.Host.Energy += s.Zones[i].Total

@@ -42,6 +42,10 @@ func WithLogger(log *slog.Logger) Option { return func(r *Reader) { r.log = log 
 // WithRoots sets where a failure of Open is looked into (default: DefaultRoots).
 func WithRoots(roots Roots) Option { return func(r *Reader) { r.roots = roots } }
 
+// attempts is how often Open looks for zones while some have no readable name or range: a read that fails
+// once must not cost a zone for the life of the Reader.
+const attempts = 5
+
 // Open finds the zones of the powercap tree at dir and opens their counters.
 //
 // A zone that cannot be read now is among the Zones all the same, and tried again at each Read. If
@@ -53,8 +57,17 @@ func Open(dir string, options ...Option) (*Reader, error) {
 	for _, option := range options {
 		option(r)
 	}
-	found, err := discover(r.files, dir)
-	r.adopt(found)
+	var found discovery
+	var err error
+	for range attempts {
+		if found, err = discover(r.files, dir); err != nil {
+			continue
+		}
+		r.adopt(found)
+		if len(found.leftOut) == 0 && !slices.ContainsFunc(r.zones, func(z *zone) bool { return z.Range == 0 }) {
+			break
+		}
+	}
 	readable := false
 	for _, z := range r.zones {
 		_, zoneErr := r.read(z)
@@ -128,6 +141,10 @@ func (r *Reader) closeZones() {
 // adopt merges what was found into what is known: a zone that is still the same keeps its descriptor.
 func (r *Reader) adopt(found discovery) {
 	zones := found.zones
+	if slices.ContainsFunc(r.zones, func(z *zone) bool { return z.named }) {
+		// A tree that has names is not suddenly one of indices only: names could not be read just now.
+		zones = slices.DeleteFunc(zones, func(z *zone) bool { return !z.named })
+	}
 	for _, old := range r.zones {
 		i := slices.IndexFunc(zones, func(z *zone) bool { return z.Path == old.Path })
 		switch {
