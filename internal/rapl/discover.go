@@ -27,6 +27,8 @@ type discovery struct {
 	zones    []*zone // in the order of Zones
 	leftOut  []LeftOut
 	dangling bool // there are links to zones, or to the control type, that lead nowhere
+
+	nameless map[string]bool // ids of directories that have no file name; not those where it cannot be read
 }
 
 // discover walks the tree below dir. It fails only if dir itself cannot be listed.
@@ -35,7 +37,7 @@ func discover(files files, dir string) (discovery, error) {
 	if err != nil {
 		return discovery{}, err
 	}
-	var found discovery
+	found := discovery{nameless: make(map[string]bool)}
 	dirs := make(map[string]string) // zone id to the directory it was first seen at
 	found.walk(files, dir, controlType, names, dirs)
 	if slices.Contains(names, controlType) {
@@ -67,6 +69,9 @@ func (d *discovery) enter(files files, path, id string, dirs map[string]string) 
 		d.dangling = true
 		return false
 	}
+	if err == nil && !slices.Contains(names, "name") {
+		d.nameless[id] = true
+	}
 	d.walk(files, path, id, names, dirs)
 	return true
 }
@@ -89,7 +94,7 @@ func (d *discovery) place(files files, dirs map[string]string) {
 		limit := readLine(files, filepath.Join(dirs[id], "max_energy_range_uj"))
 		names[id], ranges[id] = name, limit
 		terminated = terminated || name.terminated || limit.terminated
-		nameless = nameless && (parentOf(id) != "" || errors.Is(name.err, fs.ErrNotExist))
+		nameless = nameless && (parentOf(id) != "" || d.nameless[id])
 	}
 
 	placed := make(map[string]*zone, len(ids))

@@ -141,10 +141,6 @@ func (r *Reader) closeZones() {
 // adopt merges what was found into what is known: a zone that is still the same keeps its descriptor.
 func (r *Reader) adopt(found discovery) {
 	zones := found.zones
-	if slices.ContainsFunc(r.zones, func(z *zone) bool { return z.named }) {
-		// A tree that has names is not suddenly one of indices only: names could not be read just now.
-		zones = slices.DeleteFunc(zones, func(z *zone) bool { return !z.named })
-	}
 	for _, old := range r.zones {
 		i := slices.IndexFunc(zones, func(z *zone) bool { return z.Path == old.Path })
 		switch {
