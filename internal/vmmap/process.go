@@ -104,18 +104,22 @@ func differentQemu(before, after *observed) bool {
 	return was != is || was && before.Process != after.Process
 }
 
-// look reads one process; nil if it is gone or cannot be understood.
+// look reads one process; nil if it is gone. One that cannot be read or understood now is what it was before: a machine
+// does not end because a read failed.
 func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64) *observed {
 	dir := filepath.Join(t.root, strconv.Itoa(int(pid)))
 	text, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		t.fault(err)
-		return nil
+		if gone(err) {
+			return nil
+		}
+		return before
 	}
 	p, err := parseStat(text)
 	if err != nil || p.PID != pid {
 		t.faults++
-		return nil
+		return before
 	}
 	// The name changes when another program is executed.
 	if before != nil && before.settled && before.Process == p.Process && before.comm == p.comm {

@@ -1,6 +1,10 @@
 package vmmap
 
-import "testing"
+import (
+	"path/filepath"
+	"reflect"
+	"testing"
+)
 
 func TestFind(t *testing.T) {
 	m := NewMap([]VM{
@@ -24,5 +28,26 @@ func TestFind(t *testing.T) {
 		if ok != (c.want != "") || ok && m.VMs[i].UUID != c.want {
 			t.Errorf("%s: index %d, %v; want %q", c.what, i, ok, c.want)
 		}
+	}
+}
+
+// A machine does not end because its process could not be read once.
+func TestOneBadReadEndsNoMachine(t *testing.T) {
+	h := newFakeHost(t, fakeProcess{pid: 14, exe: "/usr/bin/kvm", argv: []string{"-id", "100", "-name", "proxmox"}})
+	m := h.mapper(nil)
+	before := look(t, m)
+	if len(before) != 1 {
+		t.Fatalf("machines: %+v", before)
+	}
+	stat := filepath.Join(h.proc, "14", "stat")
+	for _, content := range []string{"", "garbage (((\n", "15 (kvm) S 1\n"} {
+		h.write(stat, content)
+		if after := look(t, m); !reflect.DeepEqual(after, before) {
+			t.Errorf("after reading %q: %+v", content, after)
+		}
+	}
+	h.end(14)
+	if after := look(t, m); len(after) != 0 {
+		t.Errorf("it ended, and there is %+v", after)
 	}
 }
