@@ -69,12 +69,7 @@ func newMeter(t *testing.T, r *rapl) *meter {
 // is ready.
 func (m *meter) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", m.binary, "run", "--config", m.config)
-	if m.store != nil {
-		environment, files := m.store.hand()
-		cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
-	}
-	m.daemon = launch(t, "scaph-host", cmd)
+	m.begin(t)
 	await(t, "scaph-host is ready", 20*time.Second, func() bool {
 		if m.ended() {
 			text, _ := os.ReadFile(m.log)
@@ -87,6 +82,17 @@ func (m *meter) start(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+}
+
+// begin starts scaph-host and does not wait.
+func (m *meter) begin(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", m.binary, "run", "--config", m.config)
+	if m.store != nil {
+		environment, files := m.store.hand()
+		cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
+	}
+	m.daemon = launch(t, "scaph-host", cmd)
 }
 
 // removeTree unmounts the tree as the removal of the package does.

@@ -17,13 +17,19 @@ import (
 // kills is how often scaph-host is killed under its readers.
 var kills = flag.Int("kills", 10, "how often scaph-host is killed and started again")
 
-// testKills kills scaph-host at random moments and starts it again. Nobody but the scraper may notice.
+// testKills kills scaph-host at random moments and starts it again; every third time it is killed once more while
+// it starts. Nobody but the scraper may notice.
 func testKills(t *testing.T, g *ground) {
 	howLong := time.Duration(*kills)*1200*time.Millisecond + 3*time.Second
 	unnoticed(t, observe(t, g, howLong, func() {
-		for range *kills {
+		for i := range *kills {
 			pause(t, rand.N(time.Second))
 			g.meter.kill(t)
+			if i%3 == 2 {
+				g.meter.begin(t)
+				pause(t, rand.N(100*time.Millisecond))
+				g.meter.kill(t)
+			}
 			g.meter.start(t)
 		}
 	}))
