@@ -110,11 +110,12 @@ func loadAlone() {
 			return
 		}
 	}
+	note := p.Note()
 	if err := p.Close(); err != nil {
 		fmt.Println("failed:", err)
 		return
 	}
-	fmt.Println("saw this process:", find(s, os.Getpid()) != nil)
+	fmt.Printf("saw this process: %v; note: %q\n", find(s, os.Getpid()) != nil, note)
 }
 
 // command prepares a child that plays a role.

@@ -20,6 +20,8 @@ import (
 type probes struct {
 	collection *ebpf.Collection
 	tasks      *link.Iter
+	walk       *walk // the cheaper way, nil where there is none
+	noWalk     error // why, nil where there is one
 	tracing    []link.Link
 	ends       *ringbuf.Reader
 	lost       *ebpf.Memory
@@ -51,6 +53,7 @@ func load(ringSize uint32) (*probes, error) {
 	if err := p.attach(); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	p.walk, p.noWalk = newWalk(kernel, l, firstRoom, mostRoom)
 	return p, nil
 }
 
@@ -86,6 +89,9 @@ func (p *probes) lostRecords() (uint64, error) {
 
 func (p *probes) close() error {
 	var errs []error
+	if p.walk != nil {
+		errs = append(errs, p.walk.close())
+	}
 	if p.tasks != nil {
 		errs = append(errs, p.tasks.Close())
 	}

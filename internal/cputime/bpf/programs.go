@@ -10,21 +10,31 @@ import (
 
 // Names in the collection.
 const (
-	programTasks = "scaph_tasks" // iterator: a record of each task
+	programTasks = "scaph_tasks" // iterator: a record of each task, where there is no walk
 	programExit  = "scaph_exit"  // a record of each task that begins to end
 	programFree  = "scaph_free"  // a record of each task that the kernel has done with
 	mapEnds      = "scaph_ends"  // ring buffer of what these two tell
 	mapLost      = "scaph_lost"  // one u64: records that found no room in it
 )
 
-// ringSize bounds what ends between two looks: 21,000 tasks, with two records each. What does not fit is
-// counted as lost.
-const ringSize = 4 << 20
+// Names of a walk's parts, which are loaded by themselves.
+const (
+	programWalk = "scaph_walk"   // a record of each task, at once
+	mapWalked   = "scaph_walked" // these records
+)
 
-// collection puts the programs together. They are declared under a licence that the kernel takes
-// for the helpers they call (bpf_seq_write and bpf_probe_read_kernel are for GPL-compatible programs).
+// license is one that the kernel takes for the helpers that the programs call (bpf_seq_write and bpf_probe_read_kernel
+// are for GPL-compatible programs).
+const license = "Dual MIT/GPL"
+
+// ringSize bounds what ends between two looks: 5,400 tasks, with two records of 96 bytes each. Two CPUs that do nothing
+// but start programs end some 2,000 in a second. Nothing is charged wrongly where it is too small: what
+// does not fit is counted, each look tells the count as faults, and the time shows as unseen. The pages are mapped twice,
+// as the kernel wants it, and count twice as this program's memory.
+const ringSize = 1 << 20
+
+// collection puts the programs together that are always loaded.
 func collection(l layout, ringSize uint32) *ebpf.CollectionSpec {
-	const license = "Dual MIT/GPL"
 	return &ebpf.CollectionSpec{
 		Maps: map[string]*ebpf.MapSpec{
 			mapEnds: {Name: mapEnds, Type: ebpf.RingBuf, MaxEntries: ringSize},
@@ -62,7 +72,7 @@ func tasksProgram(l layout) asm.Instructions {
 		asm.JEq.Imm(asm.R6, 0, "done"),
 		asm.LoadMem(asm.R7, asm.R1, contextMeta, asm.DWord),
 	}
-	program = append(program, fillRecord(l, kindListed)...)
+	program = append(program, fillRecord(l, kindListed, asm.RFP, -recordSize)...)
 	return append(program,
 		asm.LoadMem(asm.R1, asm.R7, 0, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.RFP),
@@ -82,7 +92,7 @@ func tasksProgram(l layout) asm.Instructions {
 // told, which is why both are used.
 func endProgram(l layout, kind int64) asm.Instructions {
 	program := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
-	program = append(program, fillRecord(l, kind)...)
+	program = append(program, fillRecord(l, kind, asm.RFP, -recordSize)...)
 	return append(program,
 		asm.LoadMapPtr(asm.R1, 0).WithReference(mapEnds),
 		asm.Mov.Reg(asm.R2, asm.RFP),
@@ -102,22 +112,21 @@ func endProgram(l layout, kind int64) asm.Instructions {
 // noWakeup is BPF_RB_NO_WAKEUP: the reader looks by itself.
 const noWakeup = 1
 
-// fillRecord writes the record of the task in R6 to the bottom of the stack, and uses R1, R2, R3 and R8.
+// fillRecord writes the record of the task in R6 to memory at an offset from the register base, and uses R1 to R5 and R8.
 // Pointers are followed as they are: the kernel turns a load through a bad one into 0.
-func fillRecord(l layout, kind int64) asm.Instructions {
-	const base = -recordSize
+func fillRecord(l layout, kind int64, base asm.Register, offset int16) asm.Instructions {
 	var program asm.Instructions
 	put := func(at int16, size asm.Size, path ...int16) {
 		from := asm.R6
-		for _, offset := range path[:len(path)-1] {
-			program = append(program, asm.LoadMem(asm.R8, from, offset, asm.DWord))
+		for _, field := range path[:len(path)-1] {
+			program = append(program, asm.LoadMem(asm.R8, from, field, asm.DWord))
 			from = asm.R8
 		}
 		program = append(program,
 			asm.LoadMem(asm.R1, from, path[len(path)-1], size),
-			asm.StoreMem(asm.RFP, base+at, asm.R1, size))
+			asm.StoreMem(base, offset+at, asm.R1, size))
 	}
-	program = append(program, asm.StoreMem(asm.RFP, base+atAddress, asm.R6, asm.DWord))
+	program = append(program, asm.StoreMem(base, offset+atAddress, asm.R6, asm.DWord))
 	put(atStart, asm.DWord, l.startTime)
 	put(atLeaderStart, asm.DWord, l.groupLeader, l.startTime)
 	put(atRuntime, asm.DWord, l.runtime)
@@ -129,9 +138,9 @@ func fillRecord(l layout, kind int64) asm.Instructions {
 	put(atFlags, asm.Word, l.flags)
 	put(atCPU, asm.Word, l.cpu)
 	return append(program,
-		asm.StoreImm(asm.RFP, base+atKind, kind, asm.Word),
-		asm.Mov.Reg(asm.R1, asm.RFP),
-		asm.Add.Imm(asm.R1, int32(base+atComm)),
+		asm.StoreImm(base, offset+atKind, kind, asm.Word),
+		asm.Mov.Reg(asm.R1, base),
+		asm.Add.Imm(asm.R1, int32(offset)+atComm),
 		asm.Mov.Imm(asm.R2, commSize),
 		asm.Mov.Reg(asm.R3, asm.R6),
 		asm.Add.Imm(asm.R3, int32(l.comm)),

@@ -1,6 +1,6 @@
-// Package bpf is the exact and cheap source of CPU time: three small BPF programs in the kernel.
+// Package bpf is the exact and cheap source of CPU time: a few small BPF programs in the kernel.
 //
-// One is an iterator over all tasks (threads): a look is one pass, without a system call per process,
+// One goes through all tasks (threads): a look is one pass, without a system call per process,
 // and reads the scheduler's own account in ns. The others are called when a task begins to end and when
 // the kernel has done with it, and put its account in a ring buffer, so that processes and threads
 // that end between two looks, or live only between two looks, are charged to the last nanosecond.
@@ -43,7 +43,8 @@ type Source struct {
 	byID      map[cputime.ID]*process
 	baseline  map[cputime.ID]uint64
 
-	records []byte         // what the iterator wrote
+	listed  int            // size of the records of the last look, in bytes
+	records []byte         // memory for what the iterator writes, if it has to
 	ends    []byte         // records from the ring buffer, not yet charged
 	event   ringbuf.Record // memory for taking them out
 	lost    uint64         // records that found no room in the ring buffer, ever
@@ -78,12 +79,22 @@ func newSource(domains *cputime.Domains) *Source {
 		tasks:    make(map[uint64]*task),
 		byID:     make(map[cputime.ID]*process),
 		baseline: make(map[cputime.ID]uint64),
-		records:  make([]byte, 1000*recordSize),
 	}
 }
 
 // Name is "bpf".
 func (p *Source) Name() string { return "bpf" }
+
+// Note says why a look costs more than it could, "" where it does not.
+func (p *Source) Note() string {
+	switch {
+	case p.probes.noWalk != nil:
+		return "looks cost some four times as much: " + p.probes.noWalk.Error()
+	case p.listed > p.probes.walk.most*recordSize:
+		return fmt.Sprintf("looks cost some four times as much: %v, %d", errCrowd, p.listed/recordSize)
+	}
+	return ""
+}
 
 // Sample looks at all processes and CPUs. Where it fails, nothing is lost: the next look covers the time.
 func (p *Source) Sample(s *cputime.Sample) error {
@@ -98,10 +109,11 @@ func (p *Source) Sample(s *cputime.Sample) error {
 	if err != nil {
 		return fmt.Errorf("read the BPF ring buffer: %w", err)
 	}
-	listed, err := p.iterate()
+	listed, err := p.list()
 	if err != nil {
 		return fmt.Errorf("read the BPF task iterator: %w", err)
 	}
+	p.listed = len(listed)
 	s.Faults += int(lost)
 	p.account(s, now, listed, lost > 0)
 	p.cpus.Sample(s)
@@ -139,7 +151,21 @@ func (p *Source) drain() (lost uint64, err error) {
 	return lost, nil
 }
 
-// iterate gives the records of all tasks.
+// list gives the records of all tasks, by the cheapest way there is.
+func (p *Source) list() ([]byte, error) {
+	if w := p.probes.walk; w != nil && p.listed <= w.most*recordSize {
+		records, err := w.records()
+		if err == nil {
+			return records, nil
+		}
+		if !errors.Is(err, errCrowd) {
+			p.probes.walk, p.probes.noWalk = nil, errors.Join(err, w.close())
+		}
+	}
+	return p.iterate()
+}
+
+// iterate gives the records of all tasks, read from the file of the iterator.
 func (p *Source) iterate() (records []byte, err error) {
 	iteration, err := p.probes.tasks.Open()
 	if err != nil {
@@ -148,7 +174,7 @@ func (p *Source) iterate() (records []byte, err error) {
 	defer func() { err = errors.Join(err, iteration.Close()) }()
 	for n := 0; ; {
 		if len(p.records)-n < recordSize {
-			p.records = append(p.records, make([]byte, len(p.records))...)
+			p.records = append(p.records, make([]byte, max(len(p.records), 1000*recordSize))...)
 		}
 		got, err := iteration.Read(p.records[n:])
 		n += got

@@ -381,7 +381,7 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	if got := run(unix.CAP_BPF, unix.CAP_PERFMON); got != "saw this process: true" {
+	if got := run(unix.CAP_BPF, unix.CAP_PERFMON); got != `saw this process: true; note: ""` {
 		t.Error("with both:", got)
 	}
 	for _, capabilities := range [][]uintptr{nil, {unix.CAP_BPF}, {unix.CAP_PERFMON}} {
