@@ -45,6 +45,8 @@ type observed struct {
 type processes struct {
 	root  string // /proc
 	known map[int32]*observed
+	spare map[int32]*observed // empty: memory for the next look's
+	files fileReader
 	stuck *boundedReader
 
 	faults uint64 // things that could not be read or understood, cumulative
@@ -52,7 +54,7 @@ type processes struct {
 }
 
 func newProcesses(root string) *processes {
-	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
+	return &processes{root: root, known: map[int32]*observed{}, spare: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
 }
 
 // scan brings the table up to date: new and young processes and all qemus are examined, every process if
@@ -67,7 +69,8 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 	if err != nil {
 		t.faults++ // then every process counts as young, which costs time only
 	}
-	alive := make(map[int32]*observed, len(t.known))
+	alive := t.spare
+	clear(alive) // of a look that was given up
 	t.hidden = 0
 	for _, name := range names {
 		pid64, err := strconv.ParseInt(name, 10, 32)
@@ -95,7 +98,8 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 	for _, gone := range t.known {
 		changed = changed || gone.qemu
 	}
-	t.known = alive
+	clear(t.known)
+	t.known, t.spare = alive, t.known
 	return changed, nil
 }
 
@@ -108,7 +112,7 @@ func differentQemu(before, after *observed) bool {
 // does not end because a read failed.
 func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64) *observed {
 	dir := filepath.Join(t.root, strconv.Itoa(int(pid)))
-	text, err := os.ReadFile(filepath.Join(dir, "stat"))
+	text, err := t.files.read(dir + "/stat")
 	if err != nil {
 		t.fault(err)
 		if gone(err) {
@@ -150,7 +154,7 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 	default:
 		t.fault(err)
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "cgroup")); err == nil {
+	if text, err := t.files.read(dir + "/cgroup"); err == nil {
 		p.scope = machineScope(text)
 	} else {
 		t.fault(err)
@@ -159,7 +163,7 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 		return
 	}
 	// The owner of /proc/PID will not do: it is root for any process that made itself undumpable.
-	if text, err := os.ReadFile(filepath.Join(dir, "status")); err != nil {
+	if text, err := t.files.read(dir + "/status"); err != nil {
 		t.fault(err)
 		p.uid = noUID
 	} else if p.uid, err = parseUID(text); err != nil {
@@ -186,7 +190,7 @@ func (t *processes) fault(err error) {
 
 // uptime gives clock ticks since boot.
 func (t *processes) uptime() (uint64, error) {
-	text, err := os.ReadFile(filepath.Join(t.root, "uptime"))
+	text, err := t.files.read(filepath.Join(t.root, "uptime"))
 	if err != nil {
 		return 0, err
 	}

@@ -26,9 +26,17 @@ func parseStat(text []byte) (observed, error) {
 	if open < 0 || shut < open {
 		return observed{}, errors.New("stat without a name")
 	}
-	fields := bytes.Fields(text[shut+1:]) // from field 3, the state
-	if len(fields) < 20 {
-		return observed{}, fmt.Errorf("stat has %d fields after the name", len(fields))
+	var fields [20][]byte // from field 3, the state; no more are of use
+	n := 0
+	for field := range bytes.FieldsSeq(text[shut+1:]) {
+		if n == len(fields) {
+			break
+		}
+		fields[n] = field
+		n++
+	}
+	if n < len(fields) {
+		return observed{}, fmt.Errorf("stat has %d fields after the name", n)
 	}
 	pid, err1 := strconv.ParseInt(string(bytes.TrimSpace(text[:open])), 10, 32)
 	parent, err2 := strconv.ParseInt(string(fields[1]), 10, 32)
@@ -72,11 +80,13 @@ func parseUID(text []byte) (uint32, error) {
 // With cgroup v1 a process may be in it in some hierarchies only; the first that has it counts.
 func machineScope(text []byte) string {
 	for line := range bytes.Lines(text) {
-		_, rest, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), ":")
-		_, group, ok := strings.Cut(rest, ":")
-		if !ok {
+		_, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
+		_, path, ok := bytes.Cut(rest, []byte(":"))
+		// Most processes are in no machine: that costs no memory.
+		if !ok || !bytes.Contains(path, []byte("qemu")) {
 			continue
 		}
+		group := string(path)
 		parts := strings.Split(group, "/")
 		for i := 1; i < len(parts); i++ {
 			parent, part := parts[i-1], parts[i]
