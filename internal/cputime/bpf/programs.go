@@ -28,9 +28,9 @@ const (
 const license = "Dual MIT/GPL"
 
 // ringSize bounds what ends between two looks: 5,400 tasks, with two records of 96 bytes each. Two CPUs that do nothing
-// but start programs end some 2,000 in a second. Nothing is charged wrongly where it is too small: what
-// does not fit is counted, each look tells the count as faults, and the time shows as unseen. The pages are mapped twice,
-// as the kernel wants it, and count twice as this program's memory.
+// but start programs end some 1,500 in a second. Nothing is charged wrongly where it is too small: what does not fit is
+// counted and told as faults of the look, and its time shows as unseen. It is not larger because the kernel has its pages
+// mapped twice, and twice they count as this program's memory.
 const ringSize = 1 << 20
 
 // collection puts the programs together that are always loaded.
