@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/lab/flood"
 )
 
 // kills is how often scaph-host is killed under its readers.
@@ -33,6 +36,37 @@ func testKills(t *testing.T, g *ground) {
 			g.meter.start(t)
 		}
 	}))
+}
+
+// testKillsInFlight kills scaph-host while a flood keeps it at work, so that it dies with requests that it has
+// taken and not answered: its successor must see to those too, or their callers wait for good.
+func testKillsInFlight(t *testing.T, g *ground) {
+	g.watch.allowOutage(true)
+	defer g.watch.allowOutage(false)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var report flood.Report
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		report, err = flood.Run(ctx, filepath.Join(g.guests[0].source, "intel-rapl"), "intel-rapl:0/energy_uj", 1000)
+	}()
+	for range 8 {
+		pause(t, 100*time.Millisecond+rand.N(20*time.Millisecond))
+		g.meter.kill(t)
+		g.meter.start(t)
+	}
+	cancel()
+	select {
+	case <-ended:
+		t.Log(report)
+	case <-time.After(20 * time.Second):
+		t.Fatal("a request of the flood was never answered")
+	}
+	if err != nil || report.Failures > 0 {
+		t.Errorf("the flood noticed: %s, %v", report, err)
+	}
 }
 
 // testUpgrade stops scaph-host as a service manager does and goes on with another build of it; then it goes

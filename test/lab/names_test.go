@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +61,7 @@ func testNames(t *testing.T, g *ground) {
 			}
 			if c.runs {
 				vm.start(t)
-				await(t, "its energy", 5*time.Second, func() bool {
+				await(t, "its energy", 2*listing, func() bool {
 					return g.watch.now().basis("scaph_vm_energy_joules_total", "uuid", vm.uuid, "vm", mark.Replace(c.label)) > 0
 				})
 			}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"context"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -32,9 +33,7 @@ func observe(t *testing.T, g *ground, howLong time.Duration, what func()) []obse
 		mu      sync.Mutex // over all
 		all     []observation
 	)
-	defer readers.Wait()
 	add := func(who string, r reads.Report) {
-		t.Logf("%s: %s", who, r)
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, observation{who, r})
@@ -53,12 +52,37 @@ func observe(t *testing.T, g *ground, howLong time.Duration, what func()) []obse
 			})
 		}
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		readers.Wait()
+	}()
+	// A reader whose request was lost waits in the kernel for good.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*howLong+time.Minute)
+	defer cancel()
+	allEnded := func() bool {
+		select {
+		case <-ended:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	defer allEnded() // if what is done fails the test
 	begin := time.Now()
 	what()
 	if took := time.Since(begin); took > howLong {
 		t.Errorf("it took %s, the readers read for %s only: the machine is too busy for this test", took, howLong)
 	}
-	readers.Wait()
+	inTime := allEnded()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, one := range all {
+		t.Logf("%s: %s", one.who, one.Report)
+	}
+	if !inTime {
+		t.Fatalf("%d readers are stuck", 3*len(g.guests)-len(all))
+	}
 	return all
 }
 
