@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +63,8 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 	log := slog.New(slog.DiscardHandler) // what matters here is told in the table
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed: there is a mount to take away
+	defer stop()
 	dir, err := os.MkdirTemp("", "scaph-demo-")
 	if err != nil {
 		return err
