@@ -65,7 +65,7 @@ func openCPUSource(c config.Config, domains *cputime.Domains) (source cpuSource,
 	if c.CPUTime.Source != "procfs" {
 		inKernel, err := bpf.New(c.Host.Procfs, domains)
 		if err == nil {
-			return inKernel, "", nil
+			return inKernel, inKernel.Note(), nil
 		}
 		if c.CPUTime.Source == "bpf" {
 			return nil, "", fmt.Errorf("cputime.source is bpf: %w", err)
