@@ -72,6 +72,7 @@ func testCacheAuto(t *testing.T, g *ground) {
 	vm.start(t)
 	vm.awaitBoot(t)
 	testReads(t, g, vm, 10*time.Second, 2)
+	readAll(t, g, vm)
 }
 
 // testCat compares what cat prints in the guest with the host's series at that moment: the same

@@ -41,6 +41,7 @@ func TestGuests(t *testing.T) {
 	t.Run("Ratio", func(t *testing.T) { testRatio(t, g) })
 	t.Run("Helpers", func(t *testing.T) { testHelpers(t, g) })
 	t.Run("CacheAuto", func(t *testing.T) { testCacheAuto(t, g) })
+	t.Run("ReaderMatrix", func(t *testing.T) { testReaderMatrix(t, g) })
 	t.Run("Flood", func(t *testing.T) { testFlood(t, g) })
 	t.Run("DropCaches", func(t *testing.T) { testDropCaches(t, g) })
 	t.Run("StopAndContinue", func(t *testing.T) { testStopAndContinue(t, g) })
