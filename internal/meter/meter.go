@@ -34,9 +34,10 @@ type CPUSource interface {
 	Baseline() cputime.Baseline
 }
 
-// A VMSource tells which processes are virtual machines. Current never blocks.
+// A VMSource tells which processes are virtual machines. Its methods never block.
 type VMSource interface {
 	Current() *vmmap.Map
+	Faults() uint64 // what it could not read or understand, since it was made
 }
 
 // A Clock tells the time. Tests have their own.

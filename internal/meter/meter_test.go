@@ -361,6 +361,17 @@ func TestUnseen(t *testing.T) {
 	}
 }
 
+// What the lookup of virtual machines could not read is counted with the rest.
+func TestFaultsOfTheLookup(t *testing.T) {
+	w := newWorld()
+	w.vmFaults = 3
+	m := w.start(t)
+	m.Tick()
+	if e := m.Latest().Errors; len(e) != 1 || e[0] != (ErrorCount{"vmmap", 3}) {
+		t.Errorf("errors %v, want 3 of vmmap", e)
+	}
+}
+
 // Next wakes all who wait, and a consumer who never comes back costs nothing.
 func TestNext(t *testing.T) {
 	w := newWorld()

@@ -64,6 +64,11 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 		Lateness:    m.lateness,
 		Gone:        m.energiesOf(ledger.Gone),
 	}
+	if m.VMs != nil {
+		if n := m.VMs.Faults(); n > 0 {
+			s.Errors = append(s.Errors, ErrorCount{"vmmap", n})
+		}
+	}
 	if m.machines.current != nil {
 		s.VMSource = m.machines.current.Note
 	}

@@ -30,12 +30,13 @@ type world struct {
 	idle   uint64
 	noCPU  bool // CPU time cannot be read
 
-	boot   time.Duration
-	wall   time.Time
-	bootID string
-	vms    *vmmap.Map
-	kept   []byte // by the store
-	full   bool   // the store's disk
+	boot     time.Duration
+	wall     time.Time
+	bootID   string
+	vms      *vmmap.Map
+	vmFaults uint64
+	kept     []byte // by the store
+	full     bool   // the store's disk
 }
 
 const testRange = 100_000 * energy.Joule
@@ -148,6 +149,7 @@ func (c worldClock) Boot() time.Duration { return c.boot }
 type worldVMs struct{ *world }
 
 func (v worldVMs) Current() *vmmap.Map { return v.vms }
+func (v worldVMs) Faults() uint64      { return v.vmFaults }
 
 type worldStore struct{ *world }
 
