@@ -46,6 +46,6 @@ func CheckCPUTime(c config.Config) (what, note string, err error) {
 	if err = source.Sample(&sample); err != nil {
 		return "", note, errors.Join(err, source.Close())
 	}
-	what = fmt.Sprintf("%s: %d processes on %d CPUs", source.Name(), len(sample.Processes), len(cpus))
+	what = fmt.Sprintf("%s: %d processes on %d CPUs", source.Name(), len(source.Baseline().Processes), len(cpus))
 	return what, strings.TrimSpace(note), source.Close()
 }

@@ -36,13 +36,15 @@ type Process struct {
 	// of that thread alone. Delta is exact each time.
 
 	// Delta is the CPU time in ns since the last Sample, by domain. The slice belongs to the Sample
-	// and is overwritten by the next one. All zero for a process that was idle.
+	// and is overwritten by the next one. All zero only for a process that ended without using any more.
 	Delta []uint64
 }
 
 // A Sample is what a source saw between two looks. The caller keeps one and hands it to the
 // source again and again, so that a steady state allocates nothing.
 type Sample struct {
+	// Processes are those that used CPU time since the last Sample, and those that ended: what idles is not
+	// named, so that it costs whoever reads the Sample nothing. Baseline has all that live.
 	Processes []Process
 
 	// By domain, in ns since the last Sample; all zero in a first Sample without a baseline, and where
@@ -89,10 +91,34 @@ func zeroed(old []uint64, n int) []uint64 {
 
 // A Baseline is what a source must know to go on from an earlier run: the readings that its last
 // Sample was computed up to. What a source returns shares the source's memory, so that taking it at
-// every tick costs nothing: it is good until the next Sample.
+// every tick allocates nothing: it is good until the next Sample.
 type Baseline struct {
-	BootID    string        // /proc/sys/kernel/random/boot_id; a baseline of another boot is ignored
-	Processes map[ID]uint64 // Total of each living process, ns
-	Busy      []uint64      // cumulative, by CPU number, ns
-	Idle      []uint64      // cumulative, by CPU number, ns
+	BootID    string    // /proc/sys/kernel/random/boot_id; a baseline of another boot is ignored
+	Processes []Reading // of each living process, in no order
+	Busy      []uint64  // cumulative, by CPU number, ns
+	Idle      []uint64  // cumulative, by CPU number, ns
+}
+
+// A Reading is what a process had used when it was last read.
+type Reading struct {
+	ID
+	Total uint64 // ns of CPU time since it started
+}
+
+// Newest gives the highest start time of the processes, 0 where there are none.
+func (b *Baseline) Newest() uint64 {
+	var newest uint64
+	for _, r := range b.Processes {
+		newest = max(newest, r.Start)
+	}
+	return newest
+}
+
+// Totals gives the readings by process.
+func (b *Baseline) Totals() map[ID]uint64 {
+	totals := make(map[ID]uint64, len(b.Processes))
+	for _, r := range b.Processes {
+		totals[r.ID] = r.Total
+	}
+	return totals
 }

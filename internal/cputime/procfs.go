@@ -19,8 +19,8 @@ import (
 // between the last look and its end is Unseen. It sees what its /proc shows it: with hidepid, or in
 // a pid namespace of its own, that is a part of the machine's processes.
 //
-// Errors: a process that cannot be read is a fault in that Sample, is listed with a Delta of zero,
-// and catches up at its next good reading. A process that is gone is no fault.
+// Errors: a process that cannot be read is a fault in that Sample, and catches up at its next good
+// reading. A process that is gone is no fault.
 type Procfs struct {
 	files   files
 	dir     int // descriptor of the directory /proc
@@ -35,7 +35,8 @@ type Procfs struct {
 	started   uint64     // highest start time seen in this look
 
 	bootID   string
-	baseline map[ID]uint64 // Total by process, kept up to date so that Baseline is free
+	former   map[ID]uint64 // Total of what an earlier run knew and this one has not read yet
+	readings []Reading     // memory for Baseline
 
 	buf  []byte
 	name []byte // path under construction, ends in a NUL
@@ -89,16 +90,15 @@ func newProcfs(files files, procfs string, domains *Domains) (*Procfs, error) {
 		return nil, err
 	}
 	return &Procfs{
-		files:    files,
-		dir:      dir,
-		path:     procfs,
-		domains:  domains,
-		cpus:     cpus,
-		newest:   math.MaxUint64,
-		bootID:   BootID(procfs),
-		baseline: make(map[ID]uint64),
-		buf:      make([]byte, 32<<10),
-		maxOpen:  max(0, int(min(limit.Cur, 1<<20))-reserved),
+		files:   files,
+		dir:     dir,
+		path:    procfs,
+		domains: domains,
+		cpus:    cpus,
+		newest:  math.MaxUint64,
+		bootID:  BootID(procfs),
+		buf:     make([]byte, 32<<10),
+		maxOpen: max(0, int(min(limit.Cur, 1<<20))-reserved),
 	}, nil
 }
 
@@ -150,21 +150,19 @@ func (p *Procfs) Sample(s *Sample) error {
 	clear(p.processes) // lets go of what has ended
 	p.processes, p.next = p.next, p.processes
 	p.newest = p.started
-	if len(p.baseline) > len(p.processes) {
-		p.prune()
-	}
+	p.prune()
 	p.cpus.Sample(s)
 	return nil
 }
 
-// prune drops what the baseline of an earlier run holds of processes that ended before the first look.
+// prune drops what an earlier run knew of processes that ended before the first look.
 func (p *Procfs) prune() {
-	for id := range p.baseline {
+	for id := range p.former {
 		i, there := slices.BinarySearchFunc(p.processes, id.PID, func(q *process, pid int32) int {
 			return cmp.Compare(q.pid, pid)
 		})
 		if !there || (p.processes[i].known && p.processes[i].start != id.Start) {
-			delete(p.baseline, id)
+			delete(p.former, id)
 		}
 	}
 }
@@ -198,7 +196,7 @@ func (p *Procfs) listDirectory(numbers []int32, fd int) ([]int32, error) {
 	}
 }
 
-// look reads a listed process and adds it to the sample.
+// look reads a listed process, and adds it to the sample if it has used any time.
 func (p *Procfs) look(s *Sample, q *process) {
 	p.next = append(p.next, q)
 	now, err := p.read(q)
@@ -218,9 +216,6 @@ func (p *Procfs) look(s *Sample, q *process) {
 		s.Faults++
 	}
 	if err != nil {
-		if q.known {
-			p.emit(s, q)
-		}
 		return
 	}
 	if q.known && q.start != now.start { // the id was used again
@@ -237,13 +232,13 @@ func (p *Procfs) charge(s *Sample, q *process, now *stat) {
 		q.known = true
 		q.start = now.start
 		before = now.total
-		if total, ok := p.baseline[ID{q.pid, q.start}]; ok {
+		if total, ok := p.former[ID{q.pid, q.start}]; ok {
 			before = total
+			delete(p.former, ID{q.pid, q.start})
 		} else if q.start >= q.since {
 			before = 0
 		}
 		q.total = before
-		p.baseline[ID{q.pid, q.start}] = before
 	}
 	q.comm = Name(q.comm, now.comm, now.kernel)
 	q.parent, q.kernel = now.parent, now.kernel
@@ -252,11 +247,9 @@ func (p *Procfs) charge(s *Sample, q *process, now *stat) {
 	}
 	p.started = max(p.started, q.start)
 	if now.total <= before { // below it only by the rounding of another source's baseline
-		p.emit(s, q)
 		return
 	}
 	q.total = now.total
-	p.baseline[ID{q.pid, q.start}] = q.total
 	delta := now.total - before
 	entry := p.emit(s, q)
 	if p.domains.Len() == 1 || now.threads <= 1 || !p.split(q, delta, entry.Delta, &s.Faults) {
@@ -286,10 +279,7 @@ func (p *Procfs) exit(s *Sample, q *process) {
 	}
 }
 
-func (p *Procfs) end(s *Sample, q *process) {
-	p.emit(s, q).Exited = true
-	delete(p.baseline, ID{q.pid, q.start})
-}
+func (p *Procfs) end(s *Sample, q *process) { p.emit(s, q).Exited = true }
 
 // read gives the present stat of the process that has q's id. A kept descriptor belongs to one
 // process: when that has ended it answers ESRCH, and the id may be another's by now.
@@ -379,7 +369,16 @@ func isRefused(err error) bool {
 // Baseline gives what the next run of the program needs to go on from the last Sample. It is good
 // until the next Sample.
 func (p *Procfs) Baseline() Baseline {
-	b := Baseline{BootID: p.bootID, Processes: p.baseline}
+	p.readings = p.readings[:0]
+	for _, q := range p.processes {
+		if q.known {
+			p.readings = append(p.readings, Reading{ID{q.pid, q.start}, q.total})
+		}
+	}
+	for id, total := range p.former {
+		p.readings = append(p.readings, Reading{id, total})
+	}
+	b := Baseline{BootID: p.bootID, Processes: p.readings}
 	p.cpus.Baseline(&b)
 	return b
 }
@@ -391,21 +390,9 @@ func (p *Procfs) Restore(b Baseline) {
 		return
 	}
 	p.cpus.Restore(b)
-	for id, total := range b.Processes {
-		p.baseline[id] = total
-	}
 	if len(b.Processes) > 0 {
-		p.newest = Newest(b.Processes)
+		p.former, p.newest = b.Totals(), b.Newest()
 	}
-}
-
-// Newest gives the highest start time.
-func Newest(totals map[ID]uint64) uint64 {
-	var newest uint64
-	for id := range totals {
-		newest = max(newest, id.Start)
-	}
-	return newest
 }
 
 // Close gives back all descriptors. The source is of no use after.

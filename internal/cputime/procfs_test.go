@@ -31,9 +31,7 @@ func TestEachThreadPaysWhereItRan(t *testing.T) {
 	write()
 	p := tr.source(d)
 	for _, q := range sample(t, p).Processes {
-		if q.Delta[0]+q.Delta[1] != 0 {
-			t.Errorf("first sample charges %d for %v", q.PID, q.Delta)
-		}
+		t.Errorf("first sample charges %d for %v", q.PID, q.Delta)
 	}
 
 	pinned.ticks += 50
@@ -109,8 +107,8 @@ func TestNewProcessesAreChargedTheirPast(t *testing.T) {
 	if q := find(t, s, 5, false); q.Delta[0] != 30*Tick || q.Total != 30*Tick {
 		t.Errorf("new process: %+v", q)
 	}
-	if q := find(t, s, 11, false); q.Delta[0] != 0 || q.Total != 70*Tick {
-		t.Errorf("older process seen late: %+v", q)
+	if q := find(t, s, 11, false); q != nil || totalOf(p, 11) != 70*Tick {
+		t.Errorf("older process seen late: %+v, total %d", q, totalOf(p, 11))
 	}
 }
 
@@ -127,7 +125,7 @@ func TestReusedPID(t *testing.T) {
 	if q := find(t, s, 10, false); q == nil || q.Start != 2000 || q.Comm != "second" || q.Delta[0] != 3*Tick {
 		t.Errorf("the present process: %+v", q)
 	}
-	if b := p.Baseline(); len(b.Processes) != 1 || b.Processes[ID{10, 2000}] != 3*Tick {
+	if b := p.Baseline(); len(b.Processes) != 1 || b.Processes[0] != (Reading{ID{10, 2000}, 3 * Tick}) {
 		t.Errorf("baseline %v", b.Processes)
 	}
 }
@@ -142,7 +140,7 @@ func TestExitIsToldOnce(t *testing.T) {
 	if s := sample(t, p); find(t, s, 10, true) == nil || find(t, s, 10, false) != nil || s.Faults != 0 {
 		t.Errorf("%+v", s)
 	}
-	if s := sample(t, p); len(s.Processes) != 1 {
+	if s := sample(t, p); len(s.Processes) != 0 {
 		t.Errorf("%+v", s)
 	}
 	if p.open != 1 || len(p.Baseline().Processes) != 1 {
@@ -182,17 +180,20 @@ func TestRestoreIsALongTick(t *testing.T) {
 	b.BootID = "another"
 	p = tr.source(tr.domains())
 	p.Restore(b)
-	if s := sample(t, p); s.Busy[0] != 0 || find(t, s, 10, false).Delta[0] != 0 {
+	if s := sample(t, p); s.Busy[0] != 0 || find(t, s, 10, false) != nil {
 		t.Errorf("baseline of another boot was used: %+v", s)
 	}
 }
 
 func TestVhostThreadHasItsOwner(t *testing.T) {
 	tr := newTree(t)
-	tr.process(task{pid: 10, comm: "vhost-4711", start: 1, kernel: true})
-	tr.process(task{pid: 11, comm: "vhost-4711", start: 1}) // a user's joke
-	tr.process(task{pid: 12, comm: "kworker/0:1H-kblockd", start: 1, kernel: true})
-	s := sample(t, tr.source(tr.domains()))
+	tr.process(task{pid: 1, comm: "init"})
+	p := tr.source(tr.domains())
+	sample(t, p)
+	for i, comm := range []string{"vhost-4711", "vhost-4711", "kworker/0:1H-kblockd"} { // the second is a user's joke
+		tr.process(task{pid: 10 + i, comm: comm, start: 1, kernel: i != 1, ticks: 1})
+	}
+	s := sample(t, p)
 	if q := find(t, s, 10, false); !q.Kernel || q.Owner != 4711 {
 		t.Errorf("%+v", q)
 	}
@@ -240,8 +241,8 @@ func TestFaultsLoseNothing(t *testing.T) {
 	s := sample(t, p)
 	var began, used [6]uint64
 	var busy uint64
-	for i, q := range s.Processes {
-		began[i] = q.Total
+	for i := range tasks {
+		began[i] = totalOf(p, tasks[i].pid)
 	}
 	faults := 0
 	for round := range 1000 {
@@ -260,14 +261,14 @@ func TestFaultsLoseNothing(t *testing.T) {
 			t.Fatalf("sample %d: %v", round, err)
 		}
 		faults += s.Faults
-		if len(s.Processes) != len(tasks) {
-			t.Fatalf("sample %d lists %d processes", round, len(s.Processes))
+		if known := len(p.Baseline().Processes); known != len(tasks) {
+			t.Fatalf("after sample %d, %d processes are known", round, known)
 		}
-		for i, q := range s.Processes {
+		for _, q := range s.Processes {
 			if q.Exited {
 				t.Fatalf("sample %d: %d did not end", round, q.PID)
 			}
-			used[i] += q.Delta[0] + q.Delta[1]
+			used[int(q.PID)-tasks[0].pid] += q.Delta[0] + q.Delta[1]
 		}
 		busy += s.Busy[0] + s.Busy[1]
 	}
@@ -316,7 +317,7 @@ func TestVanishesWhileItIsRead(t *testing.T) {
 
 	f.readFails, f.openFails = unix.ESRCH, unix.ENOENT // listed, and gone when it is read
 	s := sample(t, p)
-	if q := find(t, s, 10, false); q == nil || q.Delta[0] != 0 || s.Faults != 1 { // the fault is /proc/stat's
+	if len(s.Processes) != 0 || totalOf(p, 10) != 5*Tick || s.Faults != 1 { // the fault is /proc/stat's
 		t.Errorf("%+v", s)
 	}
 	if p.open != 0 {
@@ -348,8 +349,8 @@ func TestRestOfTheProgramTookAllDescriptors(t *testing.T) {
 	sample(t, p)
 	tr.process(task{pid: 50, comm: "new", start: 60, ticks: 7})
 	f.openFails = unix.EMFILE
-	if s := sample(t, p); s.Faults != 1 || p.open != 14 || len(s.Processes) != 16 {
-		t.Errorf("%d faults, %d descriptors, %d processes", s.Faults, p.open, len(s.Processes))
+	if s := sample(t, p); s.Faults != 1 || p.open != 14 || len(p.Baseline().Processes) != 16 {
+		t.Errorf("%d faults, %d descriptors, %d processes", s.Faults, p.open, len(p.Baseline().Processes))
 	}
 	f.openFails = nil
 	if s := sample(t, p); s.Faults != 0 || find(t, s, 50, false).Delta[0] != 7*Tick {
@@ -393,7 +394,7 @@ func TestOutOfDescriptors(t *testing.T) {
 	if p.open != 14 || p.maxOpen != 14 {
 		t.Errorf("%d descriptors of %d", p.open, p.maxOpen)
 	}
-	if s := sample(t, p); s.Faults != 0 || len(s.Processes) != 40 {
+	if s := sample(t, p); s.Faults != 0 || len(p.Baseline().Processes) != 40 {
 		t.Errorf("%+v", s)
 	}
 }

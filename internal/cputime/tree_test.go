@@ -150,6 +150,16 @@ func find(t testing.TB, s *Sample, pid int, exited bool) *Process {
 	return found
 }
 
+// totalOf gives what a process that is known used, 0 for others.
+func totalOf(p *Procfs, pid int) uint64 {
+	for _, r := range p.Baseline().Processes {
+		if r.PID == int32(pid) {
+			return r.Total
+		}
+	}
+	return 0
+}
+
 // faulty makes the calls of the kernel fail at random.
 type faulty struct {
 	kernel

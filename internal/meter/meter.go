@@ -92,6 +92,7 @@ type Meter struct {
 	seq       uint64
 	scratch   []byte // the encoded state
 	unsaved   bool   // the last state could not be saved
+	restored  bool   // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex
 	latest atomic.Pointer[Snapshot]

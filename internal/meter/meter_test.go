@@ -16,6 +16,7 @@ var (
 	watts = []energy.Watts{40, 15, 5}
 	qemu  = cputime.ID{PID: 100, Start: 1}
 	shell = cputime.ID{PID: 200, Start: 2}
+	other = cputime.ID{PID: 300, Start: 3}
 	aVM   = vmmap.VM{
 		UUID: "aaaaaaaa-0000-0000-0000-000000000001", Name: "web", VCPUs: 2, State: vmmap.Running,
 		Source: vmmap.FromLibvirt, Process: vmmap.Process{PID: 100, Start: 1},
@@ -373,6 +374,72 @@ func TestFaultsOfTheLookup(t *testing.T) {
 }
 
 // Next wakes all who wait, and a consumer who never comes back costs nothing.
+// A process that ended while no meter ran is told by nobody: it must not stay on the list for ever.
+func TestProcessThatEndedInTheGap(t *testing.T) {
+	w := newWorld()
+	w.totals[shell], w.totals[other] = 0, 0
+	m := w.start(t)
+	m.Tick()
+	w.pass(time.Second, watts, use(shell, time.Second, other, time.Second))
+	m.Tick()
+	seen := watcher{}
+	seen.see(t, m.Latest())
+	m = w.start(t)
+	delete(w.totals, shell)
+	for range 2 {
+		w.pass(time.Second, watts, use(other, time.Second))
+		m.Tick()
+		s := m.Latest()
+		identity(t, s)
+		if len(s.Processes) != 1 || s.Processes[0].PID != other.PID {
+			t.Errorf("tick %d lists %+v", s.Seq, s.Processes)
+		}
+		seen.see(t, s)
+	}
+}
+
+// A process without a series of its own moves to the rest when it has been idle for a minute, and is metered as before
+// when it runs again.
+func TestIdleProcess(t *testing.T) {
+	w := newWorld()
+	m := w.start(t)
+	m.Options.Listed = 1
+	w.totals[shell], w.totals[other] = 0, 0
+	m.Tick()
+	seen := watcher{}
+	second := func(used map[cputime.ID]time.Duration) {
+		t.Helper()
+		w.pass(time.Second, watts, used)
+		m.Tick()
+		identity(t, m.Latest())
+		seen.see(t, m.Latest())
+	}
+	second(use(shell, time.Second, other, 500*time.Millisecond))
+	w.broken[0] = true // what could not be settled while it had an account is settled all the same
+	second(use(shell, time.Second, other, 500*time.Millisecond))
+	for range 59 {
+		second(use(shell, time.Second))
+	}
+	if len(m.accounts) != 2 {
+		t.Fatalf("%d accounts", len(m.accounts))
+	}
+	second(use(shell, time.Second))
+	if len(m.accounts) != 1 {
+		t.Errorf("%d accounts after a minute, want that of the listed process", len(m.accounts))
+	}
+	w.broken[0] = false
+	before := m.Latest().Rest
+	second(use(shell, time.Second, other, 500*time.Millisecond))
+	// 62 s at 40 W, of which the process used 0.5 s at the beginning and 0.5 s at the end, beside the 62 s of the other.
+	gain, want := m.Latest().Rest.Of(energy.Package)-before.Of(energy.Package), 62*40*energy.Joule/63
+	if gain < want-10 || gain > want+10 {
+		t.Errorf("the rest gained %v of the package, want %v", gain, want)
+	}
+	if s := m.Latest(); len(s.Processes) != 2 || s.Processes[1].CPU != 1500*time.Millisecond {
+		t.Errorf("it runs again: %+v", s.Processes)
+	}
+}
+
 func TestNext(t *testing.T) {
 	w := newWorld()
 	m := w.start(t)
@@ -413,24 +480,20 @@ func TestNoAllocationPerProcess(t *testing.T) {
 	}
 }
 
-// still is a source of n processes of which two run.
-type still struct {
-	n      int
-	deltas []uint64
-}
+// still is a source of n processes, all of which run in the first Sample, and two in those after it.
+type still struct{ n int }
 
 func (s *still) Name() string               { return "still" }
 func (s *still) Restore(cputime.Baseline)   {}
 func (s *still) Baseline() cputime.Baseline { return cputime.Baseline{} }
 func (s *still) Sample(out *cputime.Sample) error {
-	if s.deltas == nil {
-		s.deltas = make([]uint64, s.n)
-		s.deltas[0], s.deltas[1] = 1000, 5000
-		for i := range s.n {
-			out.Processes = append(out.Processes, cputime.Process{ID: cputime.ID{PID: int32(i + 1)}, Comm: "x", Delta: s.deltas[i : i+1]})
-		}
-		out.Busy, out.Capacity, out.Unseen = []uint64{6000}, []uint64{1e9}, []uint64{0}
+	out.Reset(1)
+	for i := range s.n {
+		p := out.Append(1)
+		p.PID, p.Comm, p.Delta[0] = int32(i+1), "x", 1000
 	}
+	out.Busy[0], out.Capacity[0] = uint64(s.n)*1000, 1e9
+	s.n = 2
 	return nil
 }
 

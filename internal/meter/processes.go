@@ -12,7 +12,8 @@ import (
 )
 
 // A process is the account of a process that is not part of a virtual machine. It is opened when the
-// process first uses CPU time.
+// process uses CPU time, and closed when it ends, or has been idle for idleAfter and has no series of its own: what it
+// holds is part of the rest in either case. So a tick costs what those cost that run.
 type process struct {
 	id     cputime.ID
 	index  int // in Meter.accounts
@@ -34,6 +35,7 @@ type process struct {
 const (
 	scoreHalfLife = 2 * time.Minute
 	scoreMargin   = 1.5
+	idleAfter     = time.Minute
 )
 
 func decayed(score float64, age time.Duration) float64 {
@@ -98,6 +100,27 @@ func (m *Meter) end(a *process) {
 	m.accounts[last] = nil
 	m.accounts = m.accounts[:last]
 	m.ended = append(m.ended, a)
+}
+
+// endVanished ends the accounts, known from an earlier run, of processes that ended while nobody looked: no Sample
+// will tell of them.
+func (m *Meter) endVanished() {
+	baseline := m.CPU.Baseline()
+	living := baseline.Totals()
+	for _, a := range slices.Clone(m.accounts) {
+		if _, lives := living[a.id]; !lives {
+			m.end(a)
+		}
+	}
+}
+
+// endIdle ends the accounts of processes that have not run for long.
+func (m *Meter) endIdle(now time.Duration) {
+	for i := len(m.accounts) - 1; i >= 0; i-- { // the last one takes the place of one that is ended
+		if a := m.accounts[i]; !a.listed && now-a.scoreAt >= idleAfter {
+			m.end(a)
+		}
+	}
 }
 
 // closeEnded moves what the ended accounts hold to the row Ended.

@@ -162,6 +162,7 @@ func (m *Meter) restore(s *saved) {
 	}
 	if s.sameBoot {
 		m.CPU.Restore(s.baseline)
+		m.restored = true
 	}
 }
 
@@ -171,11 +172,9 @@ func (d *decoder) baseline(b *cputime.Baseline) {
 	for range d.count() {
 		b.Busy, b.Idle = append(b.Busy, d.uint()), append(b.Idle, d.uint())
 	}
-	n := d.count()
-	b.Processes = make(map[cputime.ID]uint64, n)
-	for range n {
-		id := cputime.ID{PID: int32(d.uint()), Start: d.uint()}
-		b.Processes[id] = d.uint()
+	b.Processes = make([]cputime.Reading, d.count())
+	for i := range b.Processes {
+		b.Processes[i] = cputime.Reading{ID: cputime.ID{PID: int32(d.uint()), Start: d.uint()}, Total: d.uint()}
 	}
 }
 

@@ -110,10 +110,11 @@ func (e *encoder) baseline(b cputime.Baseline) {
 		e.uint(b.Idle[i])
 	}
 	e.uint(uint64(len(b.Processes)))
-	for id, total := range b.Processes {
-		e.uint(uint64(uint32(id.PID)))
-		e.uint(id.Start)
-		e.uint(total)
+	for i := range b.Processes {
+		r := &b.Processes[i]
+		e.uint(uint64(uint32(r.PID)))
+		e.uint(r.Start)
+		e.uint(r.Total)
 	}
 }
 

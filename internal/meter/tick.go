@@ -25,9 +25,14 @@ func (m *Meter) Tick() {
 			m.follow(m.VMs.Current(), wall)
 		}
 		m.charge(now)
+		if m.restored {
+			m.restored = false
+			m.endVanished()
+		}
 		for _, z := range m.zones {
 			m.settle(z, now)
 		}
+		m.endIdle(now)
 		m.closeEnded()
 		m.list(now)
 		m.save() // before anybody can see what it covers

@@ -95,15 +95,14 @@ func (s worldSensor) Read(dst []energy.Reading) {
 
 type worldCPU struct {
 	*world
-	base cputime.Baseline
-	old  bool // base holds something
+	base  cputime.Baseline
+	known map[cputime.ID]uint64 // the totals in base, nil before there are any
 }
 
 func (c *worldCPU) Name() string { return "test" }
 
 func (c *worldCPU) Restore(b cputime.Baseline) {
-	c.base, c.old = b, true
-	c.base.Processes = maps.Clone(b.Processes)
+	c.base, c.known = b, b.Totals()
 }
 
 func (c *worldCPU) Baseline() cputime.Baseline { return c.base }
@@ -114,30 +113,32 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 	}
 	s.Processes = s.Processes[:0]
 	s.Busy, s.Capacity, s.Unseen = []uint64{0}, []uint64{0}, []uint64{0}
-	next := cputime.Baseline{BootID: c.bootID, Busy: []uint64{c.busy}, Idle: []uint64{c.idle}, Processes: map[cputime.ID]uint64{}}
+	next := cputime.Baseline{BootID: c.bootID, Busy: []uint64{c.busy}, Idle: []uint64{c.idle}}
 	var seen uint64
 	for _, id := range slices.SortedFunc(maps.Keys(c.totals), func(a, b cputime.ID) int { return int(a.PID - b.PID) }) {
 		total := c.totals[id]
 		p := cputime.Process{ID: id, Comm: c.comms[id], Total: total, Delta: []uint64{0}}
-		if c.old {
-			p.Delta[0] = total - c.base.Processes[id]
+		if c.known != nil {
+			p.Delta[0] = total - c.known[id]
 		}
 		seen += p.Delta[0]
 		if slices.Contains(c.ended, id) {
 			p.Exited = true
 			delete(c.totals, id)
 		} else {
-			next.Processes[id] = total
+			next.Processes = append(next.Processes, cputime.Reading{ID: id, Total: total})
 		}
-		s.Processes = append(s.Processes, p)
+		if p.Exited || p.Delta[0] > 0 {
+			s.Processes = append(s.Processes, p)
+		}
 	}
-	if c.old {
+	if c.known != nil {
 		s.Busy[0] = c.busy - c.base.Busy[0]
 		s.Capacity[0] = s.Busy[0] + c.idle - c.base.Idle[0]
 		s.Unseen[0] = s.Busy[0] - min(seen, s.Busy[0])
 	}
 	c.ended = nil
-	c.base, c.old = next, true
+	c.base, c.known = next, next.Totals()
 	return nil
 }
 

@@ -1,29 +1,38 @@
 package bpf
 
-import "github.com/scaph/scaph/internal/cputime"
+import (
+	"math"
+	"slices"
 
-// A task is a thread as last read.
+	"github.com/scaph/scaph/internal/cputime"
+)
+
+// A task is a thread as last read. There may be tens of thousands of tasks and processes, so both are kept small.
 type task struct {
 	process *process
+	address uint64 // of its task_struct
 	start   uint64 // ns since boot
 	runtime uint64 // ns
-	seen    uint64 // number of the last look that met it
+	seen    uint32 // number of the last look that met it
 }
 
 type process struct {
 	id     cputime.ID
-	comm   string
-	parent int32
-	owner  int32
-	kernel bool
+	comm   string // "" until it is shown for the first time
 	cgroup uint64
 	total  uint64
+	ended  uint64 // ns since boot at which its leader's last record was met, 0 before
+	parent int32
+	owner  int32
+	tasks  int32  // entries in Source.tasks
+	seen   uint32 // number of the last look that met one of its tasks
+	leader int32  // index among the listed records of the leader's, in the look that saw it
+	led    uint32 // number of that look
+	shown  uint32 // number of the last look whose Sample names it
+	at     int32  // its index there; in the first look, that in Source.processes
 
-	described bool   // by its leader
-	tasks     int    // entries in Source.tasks
-	ended     uint64 // ns since boot at which its leader's last record was met, 0 before
-	seen      uint64 // number of the last look that met one of its tasks
-	at        int    // its index in the Sample being made
+	kernel    bool
+	described bool // by its leader
 }
 
 // patience is how many looks a task may be missing before it is forgotten, though its end was not
@@ -38,9 +47,7 @@ const grace = 500_000_000
 func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool) {
 	p.looks++
 	p.now = now
-	for _, q := range p.processes {
-		p.emit(s, q)
-	}
+	p.named = p.named[:0]
 	first := p.looks == 1
 	if first {
 		p.began = now
@@ -48,55 +55,84 @@ func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool
 	}
 	for r := range eachRecord(p.ends) {
 		if r.u32(atKind) == kindExit {
-			p.meet(s, r, false)
+			p.meet(s, r, nil)
 		} else {
 			p.free(s, r)
 		}
 	}
 	p.ends = p.ends[:0]
-	for r := range eachRecord(listed) {
-		p.meet(s, r, first)
-	}
+	p.list(s, listed)
 	if first {
 		p.settle(s)
 	}
 	p.bury(s, lost)
+	p.describe(s, listed)
 }
 
-// meet books the record of a task that exists, be it that it begins to end.
-func (p *Source) meet(s *cputime.Sample, r record, first bool) {
+// lookAhead is how many tasks may have ended side by side in the kernel's list before those after them are looked
+// up for one look.
+const lookAhead = 64
+
+// list books the records of all tasks. The kernel lists them in the order in which they began, so that most are met
+// where they were in the last look, and need not be looked up.
+func (p *Source) list(s *cputime.Sample, listed []byte) {
+	last, former := p.order, p.order
+	p.order = p.spare[:0]
+	for r := range eachRecord(listed) {
+		var expected *task
+		if len(former) > 0 {
+			expected = former[0]
+		}
+		t := p.meet(s, r, expected)
+		if i := slices.Index(former[:min(len(former), lookAhead)], t); i >= 0 {
+			former = former[i+1:]
+		}
+		if r.leads() {
+			t.process.leader, t.process.led = int32(len(p.order)), p.looks
+		}
+		p.order = append(p.order, t)
+	}
+	clear(last) // lets go of what has ended
+	p.spare = last
+}
+
+// meet books the record of a task that exists, be it that it begins to end. It is likely the expected one.
+func (p *Source) meet(s *cputime.Sample, r record, expected *task) *task {
 	address := r.u64(atAddress)
 	start, runtime := r.u64(atStart), r.u64(atRuntime)
-	t := p.tasks[address]
+	t := expected
+	if t == nil || t.address != address {
+		t = p.tasks[address]
+	}
 	if t != nil && !t.is(r) { // its end was lost, and its memory is another's now
-		t.process.tasks--
+		p.forget(t)
 		if t.process.tasks == 0 {
 			t.process.ended = p.now
 		}
 		t = nil
 	}
 	if t == nil {
-		q := p.processOf(s, r)
-		if first && q.tasks == 0 {
+		q := p.processOf(r)
+		if p.looks == 1 && q.tasks == 0 {
 			q.total = r.u64(atDeadRuntime)
 		}
-		t = &task{process: q}
-		if !first && start < p.began {
+		t = &task{process: q, address: address}
+		if p.looks > 1 && start < p.began {
 			t.runtime = runtime
 		}
 		q.tasks++
 		p.tasks[address] = t
 	}
-	q := t.process
 	t.start = start
-	t.seen, q.seen = p.looks, p.looks
+	t.seen, t.process.seen = p.looks, p.looks
 	if runtime > t.runtime {
-		p.charge(s, q, r, runtime-t.runtime)
+		p.charge(s, t.process, r, runtime-t.runtime)
 		t.runtime = runtime
 	}
-	if r.leads() {
-		p.describe(s, q, r)
+	if r.u32(atKind) == kindExit {
+		t.process.learn(r)
 	}
+	return t
 }
 
 // free books the last record of a task. One that is not known lived and ended since the last look, or
@@ -111,20 +147,17 @@ func (p *Source) free(s *cputime.Sample, r record) {
 		if runtime > t.runtime {
 			p.charge(s, q, r, runtime-t.runtime)
 		}
-		delete(p.tasks, address)
-		q.tasks--
+		p.forget(t)
 	} else {
 		if r.u64(atStart) < p.began && p.byID[r.id()] == nil {
 			return
 		}
-		q = p.processOf(s, r)
+		q = p.processOf(r)
 		if r.u64(atStart) >= p.began {
 			p.charge(s, q, r, runtime)
 		}
 	}
-	if !q.described {
-		p.describe(s, q, r)
-	}
+	q.learn(r)
 	if r.leads() {
 		q.ended = p.now
 	}
@@ -137,17 +170,16 @@ func (t *task) is(r record) bool {
 }
 
 // processOf finds the task's process or adds it.
-func (p *Source) processOf(s *cputime.Sample, r record) *process {
+func (p *Source) processOf(r record) *process {
 	id := r.id()
-	if q := p.byID[id]; q != nil {
-		return q
-	}
-	q := &process{id: id, seen: p.looks}
-	p.processes = append(p.processes, q)
-	p.byID[id] = q
-	p.emit(s, q)
-	if p.looks > 1 {
-		p.baseline[id] = 0
+	q := p.byID[id]
+	if q == nil {
+		q = &process{id: id, seen: p.looks, at: int32(len(p.processes))}
+		p.processes = append(p.processes, q)
+		p.byID[id] = q
+		if p.looks == 1 {
+			p.lives = append(p.lives, make([]uint64, p.domains.Len())...)
+		}
 	}
 	return q
 }
@@ -155,18 +187,23 @@ func (p *Source) processOf(s *cputime.Sample, r record) *process {
 // charge adds to what the process used.
 func (p *Source) charge(s *cputime.Sample, q *process, r record, used uint64) {
 	q.total += used
-	entry := &s.Processes[q.at]
-	entry.Delta[p.domains.OfCPU(int(r.u32(atCPU)))] += used
-	entry.Total = q.total
-	if p.looks > 1 {
-		p.baseline[q.id] = q.total
+	domain := p.domains.OfCPU(int(r.u32(atCPU)))
+	if p.looks == 1 {
+		p.lives[int(q.at)*p.domains.Len()+domain] += used
+	} else {
+		p.name(s, q).Delta[domain] += used
+	}
+	if !r.leads() { // else the record is learnt from where it was met
+		q.learn(r)
 	}
 }
 
-// describe takes on what may change in a process's life. A record of the leader is best; until there
-// is one, any thread's must do.
-func (p *Source) describe(s *cputime.Sample, q *process, r record) {
-	entry := &s.Processes[q.at]
+// learn takes on what may change in a process's life. A record of the leader is best; until there is one, any
+// thread's must do.
+func (q *process) learn(r record) {
+	if q.described && !r.leads() {
+		return
+	}
 	q.described = r.leads()
 	q.kernel = r.kernel()
 	if comm := cputime.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
@@ -178,44 +215,60 @@ func (p *Source) describe(s *cputime.Sample, q *process, r record) {
 	}
 	q.parent = int32(r.u32(atParent))
 	q.cgroup = r.u64(atCgroup)
-	entry.Comm, entry.Kernel, entry.Owner = q.comm, q.kernel, q.owner
-	entry.Parent, entry.Cgroup = q.parent, q.cgroup
 }
 
-// emit adds q as it is known, with no time used.
-func (p *Source) emit(s *cputime.Sample, q *process) {
-	q.at = len(s.Processes)
-	entry := s.Append(p.domains.Len())
-	entry.ID = q.id
-	entry.Parent = q.parent
-	entry.Comm = q.comm
-	entry.Kernel = q.kernel
-	entry.Owner = q.owner
-	entry.Cgroup = q.cgroup
-	entry.Total = q.total
+// name gives q's entry in the Sample, to which it is added if it is not there yet.
+func (p *Source) name(s *cputime.Sample, q *process) *cputime.Process {
+	if q.shown != p.looks {
+		q.shown, q.at = p.looks, int32(len(s.Processes))
+		p.named = append(p.named, q)
+		return s.Append(p.domains.Len())
+	}
+	return &s.Processes[q.at]
 }
 
-// settle ends the first look: so far each process was charged its tasks' whole lives.
+// describe fills in the entries of the Sample.
+func (p *Source) describe(s *cputime.Sample, listed []byte) {
+	for i, q := range p.named {
+		if q.led == p.looks {
+			at := int(q.leader) * recordSize
+			q.learn(record(listed[at : at+recordSize]))
+		}
+		entry := &s.Processes[i]
+		entry.ID, entry.Total = q.id, q.total
+		entry.Parent, entry.Comm, entry.Cgroup = q.parent, q.comm, q.cgroup
+		entry.Kernel, entry.Owner = q.kernel, q.owner
+	}
+	clear(p.named) // lets go of what has ended
+}
+
+// settle ends the first look, in which each process was charged its tasks' whole lives.
 func (p *Source) settle(s *cputime.Sample) {
-	former := p.baseline
-	p.baseline = make(map[cputime.ID]uint64, len(p.processes))
-	for _, q := range p.processes {
+	former, newest := p.former.Totals(), p.former.Newest()
+	if len(former) == 0 {
+		newest = math.MaxUint64
+	}
+	p.former = cputime.Baseline{}
+	for i, q := range p.processes {
 		before, known := former[q.id]
-		if !known && q.id.Start < p.newest {
+		if !known && q.id.Start < newest {
 			before = q.total
 		}
 		used := q.total - min(q.total, before)
-		entry := &s.Processes[q.at]
-		entry.Total = q.total
-		var weights uint64
-		for _, weight := range entry.Delta {
-			weights += weight
+		if used == 0 {
+			continue
 		}
-		if !cputime.Apportion(entry.Delta, weights, used) {
-			entry.Delta[0] = used
+		delta := p.name(s, q).Delta
+		var sum uint64
+		for domain := range delta {
+			delta[domain] = p.lives[i*len(delta)+domain]
+			sum += delta[domain]
 		}
-		p.baseline[q.id] = q.total
+		if !cputime.Apportion(delta, sum, used) {
+			delta[0] = used
+		}
 	}
+	p.lives = nil
 }
 
 // bury tells of the processes that have ended, and forgets them. A process that the iterator
@@ -232,9 +285,8 @@ func (p *Source) bury(s *cputime.Sample, lost bool) {
 			p.sweepAt = p.looks
 		}
 		if missing > patience || (q.ended != 0 && p.now-q.ended >= grace && q.tasks == 0) {
-			s.Processes[q.at].Exited = true
+			p.name(s, q).Exited = true
 			delete(p.byID, q.id)
-			delete(p.baseline, q.id)
 			continue
 		}
 		living = append(living, q)
@@ -249,10 +301,16 @@ func (p *Source) bury(s *cputime.Sample, lost bool) {
 
 // sweep forgets tasks whose end was lost.
 func (p *Source) sweep() {
-	for address, t := range p.tasks {
+	for _, t := range p.tasks {
 		if p.looks-t.seen > patience {
-			t.process.tasks--
-			delete(p.tasks, address)
+			p.forget(t)
 		}
 	}
+}
+
+// forget lets go of a task. It may stand in Source.order for one look more, where it is no longer what is expected.
+func (p *Source) forget(t *task) {
+	delete(p.tasks, t.address)
+	t.address = 0 // where no task is
+	t.process.tasks--
 }

@@ -54,11 +54,19 @@ func newFake() *fake {
 		cpus = append(cpus, cputime.CPU{Number: i, Package: i})
 	}
 	zones := []cputime.Zone{{Package: 0, Die: -1}, {Package: 1, Die: -1}}
-	return &fake{newSource(cputime.NewDomains("/nonexistent", cpus, zones)), 1000 * second}
+	f := &fake{newSource(cputime.NewDomains("/nonexistent", cpus, zones)), 1000 * second}
+	f.cpus = new(cputime.CPUs)
+	return f
+}
+
+// A sight is what a look gave: a Sample, and the totals of all that live.
+type sight struct {
+	*cputime.Sample
+	totals []cputime.Reading
 }
 
 // look takes a look, one second after the last, that finds these tasks ended and these listed.
-func (f *fake) look(ended, listed []state) *cputime.Sample {
+func (f *fake) look(ended, listed []state) sight {
 	s := new(cputime.Sample)
 	s.Reset(2)
 	for _, k := range ended {
@@ -70,11 +78,25 @@ func (f *fake) look(ended, listed []state) *cputime.Sample {
 	}
 	f.account(s, f.now, records, false)
 	f.now += second
-	return s
+	return sight{s, slices.Clone(f.Baseline().Processes)}
+}
+
+// expectIdle makes sure that a process is known, with a total, and not in the Sample.
+func expectIdle(t *testing.T, s sight, pid int, total uint64) {
+	t.Helper()
+	for _, q := range s.Processes {
+		if q.PID == int32(pid) && !q.Exited {
+			t.Errorf("an idle process is named: %+v", q)
+		}
+	}
+	known := slices.ContainsFunc(s.totals, func(r cputime.Reading) bool { return r.PID == int32(pid) && r.Total == total })
+	if !known {
+		t.Errorf("pid %d with a total of %d is not among %v", pid, total, s.totals)
+	}
 }
 
 // expect compares a process's entry; exited is what it must say.
-func expect(t *testing.T, s *cputime.Sample, pid int, exited bool, total uint64, delta ...uint64) {
+func expect(t *testing.T, s sight, pid int, exited bool, total uint64, delta ...uint64) {
 	t.Helper()
 	found := 0
 	for _, q := range s.Processes {
@@ -94,14 +116,13 @@ func TestFirstLookTakesAccountsOfTheDead(t *testing.T) {
 	f := newFake()
 	f.bootID = "boot"
 	id := cputime.ID{PID: 10, Start: 100}
-	f.cpus = new(cputime.CPUs)
-	f.Restore(cputime.Baseline{BootID: "boot", Processes: map[cputime.ID]uint64{id: 400}})
+	f.Restore(cputime.Baseline{BootID: "boot", Processes: []cputime.Reading{{ID: id, Total: 400}}})
 	leader := state{address: 1, pid: 10, tgid: 10, start: second, leader: second, runtime: 300, dead: 200, cpu: 0}
 	thread := state{address: 2, pid: 11, tgid: 10, start: 2 * second, leader: second, runtime: 100, dead: 200, cpu: 1}
 	limbo := state{address: 3, pid: 12, tgid: 10, start: 2 * second, leader: second, runtime: 150, dead: 200, cpu: 1}
 	expect(t, f.look([]state{limbo}, []state{thread, leader}), 10, false, 600, 150, 50)
 	// A thread that had ended by the first look, and is told of now, is among the dead already.
-	expect(t, f.look([]state{limbo}, []state{thread, leader}), 10, false, 600, 0, 0)
+	expectIdle(t, f.look([]state{limbo}, []state{thread, leader}), 10, 600)
 }
 
 func TestProcessBetweenTwoLooks(t *testing.T) {
@@ -116,7 +137,7 @@ func TestProcessBetweenTwoLooks(t *testing.T) {
 		t.Errorf("%+v", q)
 	}
 	expect(t, f.look([]state{thread}, nil), 10, true, 35, 5, 0)
-	if s := f.look(nil, nil); len(s.Processes) != 0 || len(f.byID)+len(f.tasks)+len(f.baseline) != 0 {
+	if s := f.look(nil, nil); len(s.Processes) != 0 || len(f.byID)+len(f.tasks)+len(s.totals) != 0 {
 		t.Errorf("something is left: %+v", s)
 	}
 }
@@ -125,7 +146,7 @@ func TestLastSliceIsChargedWhenTheEndIsToldLate(t *testing.T) {
 	f := newFake()
 	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
 	f.look(nil, []state{k})
-	expect(t, f.look(nil, nil), 10, false, 30, 0, 0) // gone from the list, not freed
+	expectIdle(t, f.look(nil, nil), 10, 30) // gone from the list, not freed
 	k.runtime = 45
 	expect(t, f.look([]state{k}, nil), 10, false, 45, 15, 0)
 	expect(t, f.look(nil, nil), 10, true, 45, 0, 0)
@@ -144,7 +165,7 @@ func TestExitIsFollowedByTheFinalAccount(t *testing.T) {
 	expect(t, s, 20, false, 30, 30, 0) // the kernel never tells that it has done with this one
 	s = f.look(nil, nil)
 	expect(t, s, 10, true, 33, 0, 0)
-	expect(t, s, 20, false, 30, 0, 0)
+	expectIdle(t, s, 20, 30)
 	for range patience {
 		s = f.look(nil, nil)
 	}
@@ -164,16 +185,16 @@ func TestReusedAddressAndPID(t *testing.T) {
 	}
 	s = f.look(nil, []state{k})
 	expect(t, s, 10, true, 31, 0, 0)
-	expect(t, s, 10, false, 3, 0, 0)
-	if len(f.baseline) != 1 {
-		t.Errorf("baseline %v", f.baseline)
+	expectIdle(t, s, 10, 3)
+	if len(s.totals) != 1 {
+		t.Errorf("baseline %v", s.totals)
 	}
 	next := k // the same with the end of the former one lost: its last slice is, too
 	next.start, next.leader, next.runtime = f.now, f.now, 2
 	f.look(nil, []state{next})
 	s = f.look(nil, []state{next})
 	expect(t, s, 10, true, 3, 0, 0)
-	expect(t, s, 10, false, 2, 0, 0)
+	expectIdle(t, s, 10, 2)
 }
 
 func TestExecTakesOnTheLeader(t *testing.T) {
@@ -194,19 +215,20 @@ func TestForgetsWhatIsNeverToldToEnd(t *testing.T) {
 	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
 	f.look(nil, []state{k})
 	for range patience {
-		expect(t, f.look(nil, nil), 10, false, 30, 0, 0)
+		expectIdle(t, f.look(nil, nil), 10, 30)
 	}
 	expect(t, f.look(nil, nil), 10, true, 30, 0, 0)
-	if len(f.tasks)+len(f.byID)+len(f.baseline)+len(f.processes) != 0 {
+	if len(f.tasks)+len(f.byID)+len(f.processes) != 0 {
 		t.Errorf("left: %d tasks, %d processes", len(f.tasks), len(f.processes))
 	}
 }
 
 func TestVhostThreadHasItsOwner(t *testing.T) {
 	f := newFake()
+	f.look(nil, nil)
 	s := f.look(nil, []state{
-		{address: 1, pid: 10, tgid: 10, comm: "vhost-4711", kernelThread: true},
-		{address: 2, pid: 11, tgid: 11, comm: "vhost-4711"},
+		{address: 1, pid: 10, tgid: 10, comm: "vhost-4711", start: f.now, leader: f.now, runtime: 1, kernelThread: true},
+		{address: 2, pid: 11, tgid: 11, comm: "vhost-4711", start: f.now, leader: f.now, runtime: 1},
 	})
 	if s.Processes[0].Owner != 4711 || s.Processes[1].Owner != 0 {
 		t.Errorf("%+v", s.Processes)
@@ -228,7 +250,7 @@ func FuzzAccount(f *testing.F) {
 			tgid := uint32(b%4) + 1
 			leader := src.began + uint64(c%2)*second
 			k := state{
-				address: uint64(a % 8), tgid: tgid, pid: tgid + uint32(c%3), leader: leader,
+				address: uint64(a%8) + 1, tgid: tgid, pid: tgid + uint32(c%3), leader: leader,
 				start: leader + uint64(d%2)*second, runtime: uint64(d), cpu: uint32(d % 2), exit: a&0x20 == 0, comm: string(script[:min(3, len(script))]),
 			}
 			if k.pid == k.tgid {
@@ -252,7 +274,7 @@ func FuzzAccount(f *testing.F) {
 			}
 		}
 		for _, q := range src.processes {
-			if q.tasks < 0 || q.tasks > len(src.tasks) {
+			if q.tasks < 0 || int(q.tasks) > len(src.tasks) {
 				t.Fatalf("%d tasks of %v", q.tasks, q.id)
 			}
 		}

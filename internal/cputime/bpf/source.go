@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"time"
 
@@ -34,21 +33,25 @@ type Source struct {
 	cpus    *cputime.CPUs
 	bootID  string
 
-	looks     uint64           // how many were taken, this one included
+	looks     uint32           // how many were taken, this one included
 	now       uint64           // ns since boot at which this look began
 	began     uint64           // ns since boot at which the first look began, 0 before
-	newest    uint64           // start time from which the first look charges a process's past
 	tasks     map[uint64]*task // by address of the task_struct
+	order     []*task          // as they were listed in the last look
+	spare     []*task          // memory for the next one's
 	processes []*process       // in no order
 	byID      map[cputime.ID]*process
-	baseline  map[cputime.ID]uint64
+	named     []*process        // those that the Sample names, in its order
+	former    cputime.Baseline  // of an earlier run, until the first look
+	lives     []uint64          // in the first look: ns that each of processes ever used, by domain
+	readings  []cputime.Reading // memory for Baseline
 
 	listed  int            // size of the records of the last look, in bytes
-	records []byte         // memory for what the iterator writes, if it has to
+	memory  []byte         // for what the iterator writes, if it has to
 	ends    []byte         // records from the ring buffer, not yet charged
 	event   ringbuf.Record // memory for taking them out
 	lost    uint64         // records that found no room in the ring buffer, ever
-	sweepAt uint64         // the look at which to search for tasks whose end was lost, 0 for none
+	sweepAt uint32         // the look at which to search for tasks whose end was lost, 0 for none
 }
 
 // New loads the programs. procfs, usually /proc, serves for the CPUs' times and the boot id alone. The
@@ -73,13 +76,7 @@ func open(procfs string, domains *cputime.Domains, ringSize uint32) (*Source, er
 }
 
 func newSource(domains *cputime.Domains) *Source {
-	return &Source{
-		domains:  domains,
-		newest:   math.MaxUint64,
-		tasks:    make(map[uint64]*task),
-		byID:     make(map[cputime.ID]*process),
-		baseline: make(map[cputime.ID]uint64),
-	}
+	return &Source{domains: domains, tasks: make(map[uint64]*task), byID: make(map[cputime.ID]*process)}
 }
 
 // Name is "bpf".
@@ -109,7 +106,7 @@ func (p *Source) Sample(s *cputime.Sample) error {
 	if err != nil {
 		return fmt.Errorf("read the BPF ring buffer: %w", err)
 	}
-	listed, err := p.list()
+	listed, err := p.records()
 	if err != nil {
 		return fmt.Errorf("read the BPF task iterator: %w", err)
 	}
@@ -151,8 +148,8 @@ func (p *Source) drain() (lost uint64, err error) {
 	return lost, nil
 }
 
-// list gives the records of all tasks, by the cheapest way there is.
-func (p *Source) list() ([]byte, error) {
+// records gives the records of all tasks, by the cheapest way there is.
+func (p *Source) records() ([]byte, error) {
 	if w := p.probes.walk; w != nil && p.listed <= w.most*recordSize {
 		records, err := w.records()
 		if err == nil {
@@ -173,14 +170,14 @@ func (p *Source) iterate() (records []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, iteration.Close()) }()
 	for n := 0; ; {
-		if len(p.records)-n < recordSize {
-			p.records = append(p.records, make([]byte, max(len(p.records), 1000*recordSize))...)
+		if len(p.memory)-n < recordSize {
+			p.memory = append(p.memory, make([]byte, max(len(p.memory), 1000*recordSize))...)
 		}
-		got, err := iteration.Read(p.records[n:])
+		got, err := iteration.Read(p.memory[n:])
 		n += got
 		switch {
 		case errors.Is(err, io.EOF):
-			return p.records[:n], nil
+			return p.memory[:n], nil
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR): // a long pass, interrupted by the kernel
 		case err != nil:
 			return nil, err
@@ -191,7 +188,11 @@ func (p *Source) iterate() (records []byte, err error) {
 // Baseline gives what the next run of the program needs to go on from the last Sample. It is good
 // until the next Sample.
 func (p *Source) Baseline() cputime.Baseline {
-	b := cputime.Baseline{BootID: p.bootID, Processes: p.baseline}
+	p.readings = p.readings[:0]
+	for _, q := range p.processes {
+		p.readings = append(p.readings, cputime.Reading{ID: q.id, Total: q.total})
+	}
+	b := cputime.Baseline{BootID: p.bootID, Processes: p.readings}
 	p.cpus.Baseline(&b)
 	return b
 }
@@ -203,10 +204,7 @@ func (p *Source) Restore(b cputime.Baseline) {
 		return
 	}
 	p.cpus.Restore(b)
-	p.baseline = b.Processes
-	if len(b.Processes) > 0 {
-		p.newest = cputime.Newest(b.Processes)
-	}
+	p.former = b
 }
 
 // Close takes the programs out of the kernel. The source is of no use after.
