@@ -15,18 +15,17 @@ var helperPrograms = []string{
 
 // isHelper says whether a program is one that libvirt starts for a VM. passt, for one, executes
 // a build for the CPU's vector unit (passt.avx2), so a suffix after a dot is not looked at.
-func isHelper(p *observed) bool {
-	name := cmp.Or(p.exe, p.comm)
-	for _, program := range helperPrograms {
-		if name == program || strings.HasPrefix(name, program+".") {
-			return true
-		}
-		// The kernel's name of a process is cut to 15 bytes.
-		if p.exe == "" && len(name) == 15 && strings.HasPrefix(program, name) {
-			return true
-		}
-	}
-	return false
+func isHelper(exe string) bool {
+	return slices.ContainsFunc(helperPrograms, func(program string) bool {
+		return exe == program || strings.HasPrefix(exe, program+".")
+	})
+}
+
+// namedLikeHelper judges by the kernel's name of a process, which is cut.
+func namedLikeHelper(comm string) bool {
+	return isHelper(comm) || len(comm) == maxComm && slices.ContainsFunc(helperPrograms, func(program string) bool {
+		return strings.HasPrefix(program, comm)
+	})
 }
 
 // addHelpers gives each VM the processes that work for it: those in its own cgroup, those that libvirt's pid
@@ -67,7 +66,7 @@ func (m *merger) addHelpers() {
 	for number, pids := range m.runtime.helpers {
 		vm, ok := numbers[number]
 		for _, pid := range pids {
-			if p := m.processes[pid]; ok && p != nil && isHelper(p) {
+			if p := m.processes[pid]; ok && p != nil && p.helper {
 				claim(p, vm)
 			}
 		}

@@ -55,7 +55,7 @@ func claimedUUID(p *observed) string {
 	if p.argv.uuid != "" {
 		return p.argv.uuid
 	}
-	return derivedUUID(p.argv, p.uid)
+	return derivedUUID(*p.argv, p.uid)
 }
 
 func (m *merger) collectClaims() {

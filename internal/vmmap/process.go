@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -25,27 +26,41 @@ const (
 	kernelThread = 0x00200000 // PF_KTHREAD in the flags of proc_pid_stat(5)
 )
 
-// An observed process is what was learnt of one process when it was last examined.
+// An observed process is what was learnt of one process when it was last examined. There may be tens of thousands, so it
+// is kept small.
 type observed struct {
 	Process
 	parent  int32
-	comm    string
+	seen    uint32 // number of the last look that met it
+	comm    comm
 	kernel  bool
-	settled bool   // it was no longer young when examined
-	exe     string // base name of its executable, "" where that cannot be read
-	scope   string // the part of its cgroup path that names a machine, "" if none does
-
-	qemu  bool // its executable is a qemu or, only where that cannot be read, it is named like one
-	proof bool // qemu is known from the executable
-	argv  identity
-	uid   uint32 // effective user id; only of a qemu
+	settled bool      // it was no longer young when examined
+	helper  bool      // its program is one that libvirt starts for a VM
+	qemu    bool      // its executable is a qemu or, only where that cannot be read, it is named like one
+	proof   bool      // qemu is known from the executable
+	uid     uint32    // effective user id; only of a qemu
+	scope   string    // the part of its cgroup path that names a machine, "" if none does
+	argv    *identity // of a qemu, nil for others
 }
+
+// A comm is the kernel's name of a process, padded with NULs. Those of kernel threads may be longer, and are cut.
+type comm [maxComm]byte
+
+// maxComm is TASK_COMM_LEN of include/linux/sched.h, without the NUL at the end.
+const maxComm = 15
+
+func commOf(name []byte) (c comm) {
+	copy(c[:], name)
+	return c
+}
+
+func (c *comm) String() string { return string(bytes.TrimRight(c[:], "\x00")) }
 
 // processes keeps what is known of all processes, so that a look costs little more than their change.
 type processes struct {
 	root  string // /proc
 	known map[int32]*observed
-	spare map[int32]*observed // empty: memory for the next look's
+	looks uint32
 	files fileReader
 	stuck *boundedReader
 
@@ -54,53 +69,70 @@ type processes struct {
 }
 
 func newProcesses(root string) *processes {
-	return &processes{root: root, known: map[int32]*observed{}, spare: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
+	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
 }
 
 // scan brings the table up to date: new and young processes and all qemus are examined, every process if
 // full is set (a process id that was used again between two looks shows only then). It says whether a
 // qemu came or went.
 func (t *processes) scan(ctx context.Context, full bool) (changed bool, err error) {
-	names, err := readNames(t.root)
+	root, err := os.Open(t.root)
 	if err != nil {
-		return false, fmt.Errorf("processes cannot be listed: %w; is procfs mounted there?", err)
+		return false, cannotList(err)
 	}
+	defer func() { _ = root.Close() }() // opened for reading: nothing to lose
 	now, err := t.uptime()
 	if err != nil {
 		t.faults++ // then every process counts as young, which costs time only
 	}
-	alive := t.spare
-	clear(alive) // of a look that was given up
+	t.looks++
 	t.hidden = 0
-	for _, name := range names {
-		pid64, err := strconv.ParseInt(name, 10, 32)
-		if err != nil || pid64 <= 0 {
-			continue
+	for {
+		names, err := root.Readdirnames(namesAtOnce)
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+		if err != nil {
+			return false, cannotList(err)
 		}
-		pid := int32(pid64)
-		before := t.known[pid]
-		after := before
-		if full || before == nil || !before.settled || before.qemu {
-			after = t.look(ctx, pid, before, now)
-		}
-		if after != nil {
-			alive[pid] = after
+		for _, name := range names {
+			pid, err := strconv.ParseInt(name, 10, 32)
+			if err != nil || pid <= 0 {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
+			before := t.known[int32(pid)]
+			after := before
+			if full || before == nil || !before.settled || before.qemu {
+				after = t.look(ctx, int32(pid), before, now)
+			}
+			changed = changed || differentQemu(before, after)
+			if after == nil {
+				continue // if it was known, it is gone
+			}
+			after.seen = t.looks
+			t.known[int32(pid)] = after
 			if after.qemu && !after.proof {
 				t.hidden++
 			}
 		}
-		changed = changed || differentQemu(before, after)
-		delete(t.known, pid)
 	}
-	for _, gone := range t.known {
-		changed = changed || gone.qemu
+	for pid, p := range t.known {
+		if p.seen != t.looks {
+			changed = changed || p.qemu
+			delete(t.known, pid)
+		}
 	}
-	clear(t.known)
-	t.known, t.spare = alive, t.known
 	return changed, nil
+}
+
+// namesAtOnce is how many entries of /proc are listed in one go.
+const namesAtOnce = 512
+
+func cannotList(err error) error {
+	return fmt.Errorf("processes cannot be listed: %w; is procfs mounted there?", err)
 }
 
 func differentQemu(before, after *observed) bool {
@@ -146,12 +178,14 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 	link, err := os.Readlink(filepath.Join(dir, "exe"))
 	switch {
 	case err == nil:
-		p.exe = strings.Clone(path.Base(strings.TrimSuffix(link, " (deleted)")))
+		p.helper = isHelper(path.Base(strings.TrimSuffix(link, " (deleted)")))
 		p.qemu = isQemu(link)
 		p.proof = p.qemu
 	case errors.Is(err, fs.ErrPermission):
-		p.qemu = namedLikeQemu(p.comm)
+		p.helper = namedLikeHelper(p.comm.String())
+		p.qemu = namedLikeQemu(p.comm.String())
 	default:
+		p.helper = namedLikeHelper(p.comm.String())
 		t.fault(err)
 	}
 	if text, err := t.files.read(dir + "/cgroup"); err == nil {
@@ -162,6 +196,7 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 	if !p.qemu {
 		return
 	}
+	p.argv = new(identity)
 	// The owner of /proc/PID will not do: it is root for any process that made itself undumpable.
 	if text, err := t.files.read(dir + "/status"); err != nil {
 		t.fault(err)
@@ -175,8 +210,8 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 		p.settled = false // try again at the next look
 		return
 	}
-	p.argv = parseCmdline(cmdline)
-	if p.argv.uuid == "" && p.argv.id == "" && p.argv.name == "" && len(cmdline) == 0 {
+	*p.argv = parseCmdline(cmdline)
+	if *p.argv == (identity{}) && len(cmdline) == 0 {
 		p.settled = false // between fork and exec, or it is exiting
 	}
 }

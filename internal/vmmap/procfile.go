@@ -48,7 +48,7 @@ func parseStat(text []byte) (observed, error) {
 	return observed{
 		Process: Process{PID: int32(pid), Start: start},
 		parent:  int32(parent),
-		comm:    string(text[open+1 : shut]),
+		comm:    commOf(text[open+1 : shut]),
 		kernel:  flags&kernelThread != 0,
 	}, nil
 }
