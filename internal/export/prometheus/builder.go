@@ -6,8 +6,8 @@ import (
 	"github.com/scaph/scaph/internal/meter"
 )
 
-// A builder collects series by metric. It takes its memory in slabs: a series of its own has a dozen
-// little objects, and a host with 500 virtual machines has thousands of series.
+// A builder collects series by metric. It takes its memory in slabs, and uses it again and again: a series of its own has
+// a dozen little objects, and a host with 500 virtual machines has thousands of series.
 type builder struct {
 	metrics [metricCount][]*dto.Metric
 
@@ -21,18 +21,30 @@ type builder struct {
 	last     [maxLabels]*dto.LabelPair // of the series before: most of the next one's are the same
 }
 
-// newBuilder makes a builder for about n series.
-func newBuilder(n int) *builder {
+// reset makes a builder empty, with room for about n series. What was built before must not be used any more.
+func (b *builder) reset(n int) {
 	const labels, shared = 4, 2 // of a series, about
-	return &builder{
-		series:   make([]dto.Metric, 0, n),
-		counters: make([]dto.Counter, 0, n),
-		gauges:   make([]dto.Gauge, 0, n),
-		numbers:  make([]float64, 0, n),
-		pairs:    make([]dto.LabelPair, 0, n*(labels-shared)),
-		pointers: make([]*dto.LabelPair, 0, n*labels),
-		strings:  make([]string, 0, n*(labels-shared)),
+	for id := range b.metrics {
+		b.metrics[id] = b.metrics[id][:0]
 	}
+	empty(&b.series, n)
+	empty(&b.counters, n)
+	empty(&b.gauges, n)
+	empty(&b.numbers, n)
+	empty(&b.pairs, n*(labels-shared))
+	empty(&b.pointers, n*labels)
+	empty(&b.strings, n*(labels-shared))
+	b.last = [maxLabels]*dto.LabelPair{}
+}
+
+// empty clears a slab that has room for n elements, and takes a new one in the place of one that has not.
+func empty[T any](slab *[]T, n int) {
+	if cap(*slab) < n {
+		*slab = make([]T, 0, n)
+		return
+	}
+	clear(*slab)
+	*slab = (*slab)[:0]
 }
 
 // take gives a zero element of a slab, which is replaced by a new one when it is full: elements never

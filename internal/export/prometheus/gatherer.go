@@ -2,15 +2,15 @@
 //
 // A scrape never measures. It formats one Snapshot, so that the identity of a Snapshot holds in every
 // scrape, to the microjoule. The families are built without client_golang's registry, whose checks of
-// every single series would cost more than all the rest on a host with hundreds of virtual machines,
-// and once per Snapshot, however many scrape.
+// every single series would cost more than all the rest on a host with hundreds of virtual machines, and
+// in the memory of the scrape before.
 package prometheus
 
 import (
 	"cmp"
 	"runtime"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -36,16 +36,13 @@ type Build struct {
 }
 
 // A Gatherer makes metric families of a Source's last Snapshot, and of the process itself.
-// It is a prometheus.Gatherer, safe for concurrent use.
+// It is a prometheus.TransactionalGatherer, safe for concurrent use.
 type Gatherer struct {
 	source Source
 	tree   TreeCounters // nil where no tree is served
 	build  Build
 	self   *prom.Registry // process_*: what metering costs
-
-	mu       sync.Mutex      // guards what follows
-	last     *meter.Snapshot // that families were made of
-	families []*dto.MetricFamily
+	spare  atomic.Pointer[builder]
 }
 
 // NewGatherer makes a Gatherer; tree may be nil.
@@ -55,35 +52,31 @@ func NewGatherer(source Source, tree TreeCounters, build Build) *Gatherer {
 	return &Gatherer{source: source, tree: tree, build: build, self: self}
 }
 
-// Gather gives all families by name. They must not be changed. An error is about process_* only.
-func (g *Gatherer) Gather() ([]*dto.MetricFamily, error) {
-	families := slices.Clone(g.ofSnapshot())
-	families = append(families, g.ofProgram()...)
-	self, err := g.self.Gather()
-	families = append(families, self...)
-	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return families, err
-}
-
-// ofSnapshot gives the families of the last Snapshot. The slice is shared.
-func (g *Gatherer) ofSnapshot() []*dto.MetricFamily {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	snapshot := g.source.Latest()
-	if snapshot != nil && snapshot != g.last {
-		g.families = familiesOf(snapshot)
-		g.last = snapshot
+// Gather gives all families by name. They must not be changed, and not be used any more once done was called. An error is
+// about process_* only.
+func (g *Gatherer) Gather() (families []*dto.MetricFamily, done func(), err error) {
+	b := g.spare.Swap(nil)
+	if b == nil {
+		b = new(builder)
 	}
-	return g.families
+	if snapshot := g.source.Latest(); snapshot == nil {
+		b.reset(0)
+	} else {
+		b.reset(seriesOf(snapshot))
+		b.addSnapshot(snapshot)
+	}
+	g.addProgram(b)
+	families, err = g.self.Gather()
+	families = append(families, b.families()...)
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return families, func() { g.spare.Store(b) }, err
 }
 
-// ofProgram gives the families that are not part of a Snapshot.
-func (g *Gatherer) ofProgram() []*dto.MetricFamily {
-	b := newBuilder(4)
+// addProgram adds the series that are not part of a Snapshot.
+func (g *Gatherer) addProgram(b *builder) {
 	b.add(buildInfo, 1, g.build.Version, g.build.Revision, runtime.Version())
 	if g.tree != nil {
 		b.add(treeReads, float64(g.tree.Reads()))
 		b.add(treeResumes, float64(g.tree.Resumes()))
 	}
-	return b.families()
 }

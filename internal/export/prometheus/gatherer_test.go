@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,7 @@ var update = flag.Bool("update", false, "write docs/metrics.md and the golden fi
 
 func gather(t testing.TB, s *meter.Snapshot) []*dto.MetricFamily {
 	t.Helper()
-	families, err := NewGatherer(fixed{s}, counters{}, Build{"1.2.3", "abc"}).Gather()
+	families, _, err := NewGatherer(fixed{s}, counters{}, Build{"1.2.3", "abc"}).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,10 @@ func TestConsistency(t *testing.T) {
 	s := host(3)
 	s.Processes = append(s.Processes, s.Processes[0]) // a process id used again within one tick
 	s.Processes = append(s.Processes, meter.Process{PID: 1, Comm: "\xff\x00\"\n\\", Exe: strings.Repeat("ü", 4096), Listed: true})
-	checked, err := prom.Gatherers{NewGatherer(fixed{s}, counters{}, Build{})}.Gather()
+	checked, err := prom.Gatherers{prom.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, _, err := NewGatherer(fixed{s}, counters{}, Build{}).Gather()
+		return families, err
+	})}.Gather()
 	if err != nil {
 		t.Error(err)
 	}
@@ -162,7 +166,7 @@ func TestSeries(t *testing.T) {
 			t.Errorf("a series with %s", not)
 		}
 	}
-	before, err := NewGatherer(fixed{}, nil, Build{}).Gather()
+	before, _, err := NewGatherer(fixed{}, nil, Build{}).Gather()
 	if err != nil || strings.Contains(string(text(t, before)), "joules") || !strings.Contains(string(text(t, before)), "scaph_build_info") {
 		t.Errorf("before the first tick: %v, %s", err, text(t, before))
 	}
@@ -183,12 +187,39 @@ func TestPsysAsBasis(t *testing.T) {
 	}
 }
 
-func TestOneSnapshotIsFormattedOnce(t *testing.T) {
-	g := NewGatherer(fixed{host(2)}, nil, Build{})
-	if a, b := g.ofSnapshot(), g.ofSnapshot(); &a[0] != &b[0] {
-		t.Error("formatted twice")
+// TestMemoryIsUsedAgain gathers larger and smaller Snapshots in the same memory, some at the same time.
+func TestMemoryIsUsedAgain(t *testing.T) {
+	source := &latest{}
+	g := NewGatherer(source, counters{}, Build{"1.2.3", "abc"})
+	ours := func(families []*dto.MetricFamily) string {
+		t.Helper()
+		return string(text(t, slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "scaph_") })))
+	}
+	for range 3 {
+		for _, machines := range []int{3, 40, 0, 7} {
+			source.snapshot = host(machines)
+			want := ours(gather(t, source.snapshot))
+			var scrapes sync.WaitGroup
+			for range 4 {
+				scrapes.Go(func() {
+					families, done, err := g.Gather()
+					if err != nil {
+						t.Error(err)
+					}
+					defer done()
+					if got := ours(families); got != want {
+						t.Errorf("%d machines:\n%s\nin new memory:\n%s", machines, got, want)
+					}
+				})
+			}
+			scrapes.Wait()
+		}
 	}
 }
+
+type latest struct{ snapshot *meter.Snapshot }
+
+func (l *latest) Latest() *meter.Snapshot { return l.snapshot }
 
 // docs/metrics.md holds the table as it is. "make docs" writes it.
 func TestReference(t *testing.T) {
@@ -216,9 +247,11 @@ func BenchmarkFormat(b *testing.B) {
 	for _, n := range []int{50, 500} {
 		b.Run(fmt.Sprintf("vms=%d", n), func(b *testing.B) {
 			s := host(n)
+			memory := new(builder)
 			b.ReportAllocs()
 			for b.Loop() {
-				familiesOf(s)
+				memory.reset(seriesOf(s))
+				memory.addSnapshot(s)
 			}
 		})
 	}

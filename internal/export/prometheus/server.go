@@ -104,7 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler serves all pages.
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	metrics := promhttp.HandlerFor(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
+	metrics := promhttp.HandlerForTransactional(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		DisableCompression:  true, // see compressor
 		MaxRequestsInFlight: maxInFlight,

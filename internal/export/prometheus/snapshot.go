@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/scaph/scaph/internal/energy"
@@ -15,17 +14,19 @@ import (
 	"github.com/scaph/scaph/internal/meter"
 )
 
-// familiesOf formats a Snapshot.
-func familiesOf(s *meter.Snapshot) []*dto.MetricFamily {
-	kinds := kindsOf(s.Zones)
+// seriesOf tells how many series a Snapshot has, about.
+func seriesOf(s *meter.Snapshot) int {
 	listed := 0
 	for i := range s.Processes {
 		if s.Processes[i].Listed {
 			listed++
 		}
 	}
-	b := newBuilder(16 + 4*len(s.Zones) + len(s.VMs)*(3+len(kinds)*meter.Parts) + listed + len(s.Unattributed) + len(s.Errors))
+	return 16 + 4*len(s.Zones) + len(s.VMs)*(3+len(kindsOf(s.Zones))*meter.Parts) + listed + len(s.Unattributed) + len(s.Errors)
+}
 
+// addSnapshot adds all series of a Snapshot.
+func (b *builder) addSnapshot(s *meter.Snapshot) {
 	for _, e := range s.Errors {
 		b.add(errorsTotal, float64(e.Count), e.Component)
 	}
@@ -38,9 +39,8 @@ func familiesOf(s *meter.Snapshot) []*dto.MetricFamily {
 		b.add(unattributedEnergy, u.Energy.Joules(), u.Kind.String(), u.Reason)
 	}
 	addZones(b, s.Zones)
-	addVMs(b, s, kinds)
+	addVMs(b, s, kindsOf(s.Zones))
 	addProcesses(b, s)
-	return b.families()
 }
 
 // maxLabel bounds a label value, in bytes: names come from outside, and every scrape carries them.
@@ -51,7 +51,10 @@ func clean(name string) string { return export.Printable(name, maxLabel) }
 
 // WriteText writes a Snapshot in the text format of Prometheus.
 func WriteText(w io.Writer, s *meter.Snapshot) error {
-	for _, family := range familiesOf(s) {
+	b := new(builder)
+	b.reset(seriesOf(s))
+	b.addSnapshot(s)
+	for _, family := range b.families() {
 		if _, err := expfmt.MetricFamilyToText(w, family); err != nil {
 			return err
 		}
