@@ -164,6 +164,7 @@ func (a *App) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Meter.Run(ctx) })
 	g.Go(func() error { a.notify(ctx); return nil })
+	g.Go(func() error { a.dropStarted(ctx); return nil })
 	for _, s := range a.services {
 		g.Go(func() error {
 			if err := s.Run(ctx); err != nil && ctx.Err() == nil {

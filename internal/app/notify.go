@@ -14,8 +14,11 @@ func (a *App) notify(ctx context.Context) {
 	var seq uint64
 	for s := a.Meter.Next(ctx, 0); s != nil; s = a.Meter.Next(ctx, seq) {
 		seq = s.Seq
-		if _, err := daemon.SdNotify(false, state); err != nil {
+		told, err := daemon.SdNotify(false, state)
+		if err != nil {
 			a.Log.Error("the service manager cannot be told how we are", "error", err)
+		}
+		if !told {
 			return
 		}
 		state = daemon.SdNotifyWatchdog

@@ -75,6 +75,7 @@ type usageError struct{ error }
 // Main runs the program and gives its exit code. It ends at SIGINT and SIGTERM, gracefully; at the second
 // one, at once.
 func Main(p Program) int {
+	frugal()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)

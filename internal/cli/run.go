@@ -29,6 +29,7 @@ SIGTERM and SIGINT end it gracefully.`,
 			if err != nil {
 				return err
 			}
+			app.DropLinked(log)
 			serve := e.Program.Serve
 			if serve == nil {
 				serve = serveExporters
