@@ -57,20 +57,34 @@ const (
 	parts
 )
 
-// A cell is the crossing of a row and a zone.
+// A cell is the crossing of a row and a zone. There is one for every process that ran of late, so it is kept small.
 type cell struct {
 	energy [parts]uint64 // µJ, cumulative
 	carry  [parts]int64  // rounding owed, 2^-32 µJ
-	weight uint64        // ns of CPU time since the zone's last settlement
-	gain   [parts]uint64 // µJ of the last settlement
+	ran    int32         // 1 + its index in zone.run, 0 where it has no weight
+	got    int32         // 1 + its index in zone.got, 0 where it gained nothing
 }
+
+// A weight is what a row used since its zone's last settlement.
+type weight struct {
+	slot Slot
+	time uint64 // ns of CPU time
+}
+
+// A gain is what a row got in its zone's last settlement. The row may have been closed since.
+type gain struct {
+	slot Slot
+	part [parts]uint64 // µJ
+}
+
+func (g *gain) sum() uint64 { return g.part[active] + g.part[idle] }
 
 type zone struct {
 	domain int           // whose CPU time weighs
 	total  uint64        // µJ that came in
 	span   time.Duration // of the last settlement
-	run    []Slot        // rows with a weight
-	got    []Slot        // rows with a gain; may name one twice
+	run    []weight
+	got    []gain
 }
 
 // A Ledger holds the rows.
@@ -119,16 +133,13 @@ func (l *Ledger) Close(s, into Slot) {
 		for p := range parts {
 			to.energy[p] += from.energy[p]
 		}
-		if from.weight > 0 {
-			l.weigh(into, z, from.weight)
-			run := l.zones[z].run
-			for i := range run {
-				if run[i] == s {
-					run[i] = run[len(run)-1]
-					l.zones[z].run = run[:len(run)-1]
-					break
-				}
-			}
+		if run := l.zones[z].run; from.ran > 0 {
+			i, last := from.ran-1, len(run)-1
+			unsettled := run[i].time
+			run[i] = run[last]
+			l.cell(run[i].slot, z).ran = i + 1
+			l.zones[z].run = run[:last]
+			l.weigh(into, z, unsettled)
 		}
 		*from = cell{}
 	}
@@ -157,14 +168,16 @@ func (l *Ledger) Charge(s Slot, byDomain []uint64) {
 	}
 }
 
-func (l *Ledger) weigh(s Slot, z int, w uint64) {
-	c := l.cell(s, z)
-	if c.weight == 0 {
-		l.zones[z].run = append(l.zones[z].run, s)
+func (l *Ledger) weigh(s Slot, z int, time uint64) {
+	c, zn := l.cell(s, z), &l.zones[z]
+	if c.ran == 0 {
+		zn.run = append(zn.run, weight{slot: s})
+		c.ran = int32(len(zn.run))
 	}
 	// Saturating: 2^54 ns is 208 days of one CPU; more in one settlement would only make the
 	// sum of a thousand rows overflow.
-	c.weight = min(c.weight+w, 1<<54)
+	w := &zn.run[c.ran-1]
+	w.time = min(w.time+time, 1<<54)
 }
 
 // Settle splits what zone z gave since its last settlement: e in all, of which idlePart (at most e)
@@ -176,8 +189,8 @@ func (l *Ledger) weigh(s Slot, z int, w uint64) {
 //   - A running machine that got nothing gets 1 µJ from whoever got most.
 func (l *Ledger) Settle(z int, e, idlePart energy.Microjoules, span time.Duration) {
 	zn := &l.zones[z]
-	for _, s := range zn.got {
-		l.cell(s, z).gain = [parts]uint64{}
+	for i := range zn.got {
+		l.cell(zn.got[i].slot, z).got = 0
 	}
 	zn.got, zn.span = zn.got[:0], span
 	zn.total += uint64(e)
@@ -198,8 +211,8 @@ func (l *Ledger) Settle(z int, e, idlePart energy.Microjoules, span time.Duratio
 	}
 	l.moveMachines(z)
 
-	for _, s := range zn.run {
-		l.cell(s, z).weight = 0
+	for i := range zn.run {
+		l.cell(zn.run[i].slot, z).ran = 0
 	}
 	zn.run = zn.run[:0]
 }
@@ -207,9 +220,8 @@ func (l *Ledger) Settle(z int, e, idlePart energy.Microjoules, span time.Duratio
 // byTime lists those who ran, by CPU time.
 func (l *Ledger) byTime(z, part int) []share {
 	l.shares = l.shares[:0]
-	for _, s := range l.zones[z].run {
-		c := l.cell(s, z)
-		l.shares = append(l.shares, share{slot: s, weight: c.weight, carry: c.carry[part]})
+	for _, w := range l.zones[z].run {
+		l.shares = append(l.shares, share{slot: w.slot, weight: w.time, carry: l.cell(w.slot, z).carry[part]})
 	}
 	return l.shares
 }
@@ -256,43 +268,53 @@ func (l *Ledger) give(s Slot, z, part int, amount uint64) {
 	if amount == 0 {
 		return
 	}
-	c := l.cell(s, z)
+	c, zn := l.cell(s, z), &l.zones[z]
 	c.energy[part] += amount
-	c.gain[part] += amount
-	l.zones[z].got = append(l.zones[z].got, s)
+	if c.got == 0 {
+		zn.got = append(zn.got, gain{slot: s})
+		c.got = int32(len(zn.got))
+	}
+	zn.got[c.got-1].part[part] += amount
+}
+
+// gainOf gives what a row got in a zone's last settlement.
+func (l *Ledger) gainOf(s Slot, z int) uint64 {
+	if at := l.cell(s, z).got; at > 0 {
+		return l.zones[z].got[at-1].sum()
+	}
+	return 0
 }
 
 // moveMachines sees to it that every running machine gained something in this settlement, as long as
 // there is somebody who gained enough to take it from.
 func (l *Ledger) moveMachines(z int) {
-	var donor *cell
+	got := func(i int) *gain { return &l.zones[z].got[i] }
+	donor := -1
 	for _, m := range l.machines {
-		if c := l.cell(m.Slot, z); c.gain[active]+c.gain[idle] > 0 {
+		if l.gainOf(m.Slot, z) > 0 {
 			continue
 		}
-		if donor == nil || donor.gain[active]+donor.gain[idle] < 2 {
-			if donor = l.richest(z); donor == nil {
+		if donor < 0 || got(donor).sum() < 2 {
+			if donor = l.richest(z); donor < 0 {
 				return
 			}
 		}
-		part := active
-		if donor.gain[idle] > donor.gain[active] {
+		from, part := got(donor), active
+		if from.part[idle] > from.part[active] {
 			part = idle
 		}
-		donor.energy[part]--
-		donor.gain[part]--
+		l.cell(from.slot, z).energy[part]--
+		from.part[part]--
 		l.give(m.Slot, z, idle, 1)
 	}
 }
 
-// richest finds the row that gained most in the last settlement of a zone, at least 2 µJ.
-func (l *Ledger) richest(z int) *cell {
-	var best *cell
-	most := uint64(1)
-	for _, s := range l.zones[z].got {
-		c := l.cell(s, z)
-		if g := c.gain[active] + c.gain[idle]; g > most {
-			best, most = c, g
+// richest finds in zone.got the row that gained most in the last settlement of a zone, at least 2 µJ; -1 for none.
+func (l *Ledger) richest(z int) int {
+	best, most := -1, uint64(1)
+	for i := range l.zones[z].got {
+		if sum := l.zones[z].got[i].sum(); sum > most {
+			best, most = i, sum
 		}
 	}
 	return best
@@ -306,8 +328,7 @@ func (l *Ledger) Energy(s Slot, z int) (activePart, idlePart energy.Microjoules)
 
 // Power gives what a row gained at a zone's last settlement, over that settlement's span.
 func (l *Ledger) Power(s Slot, z int) energy.Watts {
-	c := l.cell(s, z)
-	return energy.Microjoules(c.gain[active] + c.gain[idle]).Per(l.zones[z].span)
+	return energy.Microjoules(l.gainOf(s, z)).Per(l.zones[z].span)
 }
 
 // Total gives all that a zone brought in.

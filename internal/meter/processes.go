@@ -15,19 +15,21 @@ import (
 // process uses CPU time, and closed when it ends, or has been idle for idleAfter and has no series of its own: what it
 // holds is part of the rest in either case. So a tick costs what those cost that run.
 type process struct {
-	id     cputime.ID
-	index  int // in Meter.accounts
-	slot   ledger.Slot
-	comm   string
-	exe    string
-	kernel bool
-	cpu    uint64 // ns since it started
-
+	id      cputime.ID
+	comm    string
+	cpu     uint64  // ns since it started
 	score   float64 // decaying ns of CPU time: who deserves a series of his own
 	scoreAt time.Duration
+	slot    ledger.Slot
+	index   int32 // in Meter.accounts
+	kernel  bool
+	series  *series // nil: it has none
+}
 
-	listed bool
-	base   []row // what it had of each zone when it was listed: part of the rest
+// A series is what a process has that is listed.
+type series struct {
+	exe  string
+	base []row // what the account held of each zone when it was listed: part of the rest
 }
 
 // A listed process gives up its place only to one that uses clearly more, so that series do not flap, and use long
@@ -81,7 +83,7 @@ func (m *Meter) charge(now time.Duration) {
 }
 
 func (m *Meter) openProcess(id cputime.ID, kernel bool) *process {
-	a := &process{id: id, index: len(m.accounts), slot: m.ledger.Open(), kernel: kernel}
+	a := &process{id: id, index: int32(len(m.accounts)), slot: m.ledger.Open(), kernel: kernel}
 	m.processes[id] = a
 	m.accounts = append(m.accounts, a)
 	return a
@@ -117,7 +119,7 @@ func (m *Meter) endVanished() {
 // endIdle ends the accounts of processes that have not run for long.
 func (m *Meter) endIdle(now time.Duration) {
 	for i := len(m.accounts) - 1; i >= 0; i-- { // the last one takes the place of one that is ended
-		if a := m.accounts[i]; !a.listed && now-a.scoreAt >= idleAfter {
+		if a := m.accounts[i]; a.series == nil && now-a.scoreAt >= idleAfter {
 			m.end(a)
 		}
 	}
@@ -127,7 +129,7 @@ func (m *Meter) endIdle(now time.Duration) {
 func (m *Meter) closeEnded() {
 	for i, a := range m.ended {
 		m.ledger.Close(a.slot, ledger.Ended)
-		if a.listed {
+		if a.series != nil {
 			m.unlist(a)
 		}
 		m.ended[i] = nil
@@ -144,7 +146,7 @@ func (m *Meter) list(now time.Duration) {
 		return
 	}
 	for _, a := range m.accounts {
-		if a.listed || a.scoreAt != now {
+		if a.series != nil || a.scoreAt != now {
 			continue
 		}
 		if len(m.listed) >= m.Listed {
@@ -159,15 +161,15 @@ func (m *Meter) list(now time.Duration) {
 }
 
 func (m *Meter) enlist(a *process) {
-	a.listed, a.base = true, m.rowsOf(a.slot)
-	if a.exe == "" && !a.kernel && m.Exe != nil {
-		a.exe = m.Exe(a.id.PID)
+	a.series = &series{base: m.rowsOf(a.slot)}
+	if !a.kernel && m.Exe != nil {
+		a.series.exe = m.Exe(a.id.PID)
 	}
 	m.listed = append(m.listed, a)
 }
 
 func (m *Meter) unlist(a *process) {
-	a.listed = false
+	a.series = nil
 	i := slices.Index(m.listed, a)
 	m.listed = slices.Delete(m.listed, i, i+1)
 }

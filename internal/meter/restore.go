@@ -42,6 +42,7 @@ type savedMachine struct {
 
 type savedProcess struct {
 	process
+	exe  string
 	rows []row
 }
 
@@ -85,7 +86,9 @@ func parseState(b []byte) (*saved, error) {
 		s.retired[uuid] = retired{at: at, energy: d.energies()}
 	}
 	for range d.count() {
-		s.listed = append(s.listed, savedProcess{d.process(), d.rows(len(s.zones))})
+		p := d.process()
+		p.rows = d.rows(len(s.zones))
+		s.listed = append(s.listed, p)
 	}
 	d.baseline(&s.baseline)
 	return s, d.err
@@ -155,8 +158,8 @@ func (m *Meter) restore(s *saved) {
 			continue
 		}
 		a := m.openProcess(p.id, p.kernel)
-		a.comm, a.exe, a.cpu, a.score, a.scoreAt = p.comm, p.exe, p.cpu, p.score, p.scoreAt
-		a.listed, a.base = true, make([]row, len(m.zones))
+		a.comm, a.cpu, a.score, a.scoreAt = p.comm, p.cpu, p.score, p.scoreAt
+		a.series = &series{exe: p.exe, base: make([]row, len(m.zones))}
 		m.listed = append(m.listed, a)
 		open(a.slot, p.rows)
 	}
@@ -205,7 +208,7 @@ func (d *decoder) machine() (a machine) {
 	return a
 }
 
-func (d *decoder) process() (a process) {
+func (d *decoder) process() (a savedProcess) {
 	a.id = cputime.ID{PID: int32(d.uint()), Start: d.uint()}
 	a.comm, a.exe = d.string(), d.string()
 	a.kernel = d.bool()

@@ -67,7 +67,7 @@ func (m *Meter) encode(b []byte) []byte {
 	e.uint(uint64(len(m.listed)))
 	for _, a := range m.listed {
 		e.process(a)
-		m.encodeRows(&e, a.slot, a.base)
+		m.encodeRows(&e, a.slot, a.series.base)
 	}
 	e.baseline(m.CPU.Baseline())
 	return e.seal()
@@ -91,8 +91,8 @@ func (m *Meter) encodeRest(e *encoder) {
 	for i, z := range m.zones {
 		active, idle := m.ledger.Energy(ledger.Ended, z.index)
 		for _, a := range m.accounts {
-			if a.listed {
-				active, idle = active+a.base[i][Active], idle+a.base[i][Idle]
+			if a.series != nil {
+				active, idle = active+a.series.base[i][Active], idle+a.series.base[i][Idle]
 				continue
 			}
 			x, y := m.ledger.Energy(a.slot, z.index)
@@ -150,7 +150,7 @@ func (e *encoder) process(a *process) {
 	e.uint(uint64(uint32(a.id.PID)))
 	e.uint(a.id.Start)
 	e.string(a.comm)
-	e.string(a.exe)
+	e.string(a.series.exe)
 	e.bool(a.kernel)
 	e.uint(a.cpu)
 	e.uint(math.Float64bits(a.score))

@@ -117,11 +117,12 @@ func (m *Meter) showProcesses(s *Snapshot) {
 	for _, a := range m.accounts {
 		power := m.powerOf(a.slot)
 		p := Process{
-			PID: a.id.PID, Start: a.id.Start, Comm: a.comm, Exe: a.exe, Kernel: a.kernel,
-			CPU: time.Duration(a.cpu), Power: power, Listed: a.listed,
+			PID: a.id.PID, Start: a.id.Start, Comm: a.comm, Kernel: a.kernel,
+			CPU: time.Duration(a.cpu), Power: power,
 		}
-		if a.listed {
-			before, all := m.energiesIn(a.base), m.energiesOf(a.slot)
+		if a.series != nil {
+			p.Listed, p.Exe = true, a.series.exe
+			before, all := m.energiesIn(a.series.base), m.energiesOf(a.slot)
 			s.Rest.add(before)
 			p.Energy = m.inBasis(&all) - m.inBasis(&before)
 		} else {
