@@ -98,15 +98,14 @@ func startProduct(ctx context.Context, binary, name string, dirs *dirs, powercap
 	}
 }
 
-// install copies a program as an installation does. What the linker has just written through a mapping lies in pages of
-// 2 MiB, of which this kernel maps the whole at the first touch of any part; that of an installed program does not.
+// install copies a program by install(1), as an installation does. What the linker has just written, through a mapping,
+// lies in pages of 2 MiB, of which this kernel maps the whole at the first touch of any part.
 func install(binary, dir string) (string, error) {
-	text, err := os.ReadFile(binary)
-	if err != nil {
-		return "", fmt.Errorf("%w: run make build", err)
-	}
 	program := filepath.Join(dir, filepath.Base(binary))
-	return program, os.WriteFile(program, text, 0o755)
+	if out, err := exec.Command("install", "-m", "755", binary, program).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("install %s: %w: %s; run make build", binary, err, out)
+	}
+	return program, nil
 }
 
 func (p *product) cpuTime() (time.Duration, error) { return cpuTime(p.cmd.Process.Pid) }
