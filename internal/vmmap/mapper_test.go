@@ -155,8 +155,9 @@ func TestNamesAreOnlyLabels(t *testing.T) {
 	}
 }
 
+const scopeA = `/machine.slice/machine-qemu\x2d1\x2da.scope`
+
 func TestHelpers(t *testing.T) {
-	const scopeA = `/machine.slice/machine-qemu\x2d1\x2da.scope`
 	a, b := qemu(20, 500, system, "a", uuidA), qemu(30, 600, system, "b", uuidB)
 	a.cgroup = scopeA + "/libvirt/emulator"
 	h := newFakeHost(t, a, b,
@@ -202,6 +203,32 @@ func TestAForkOfAQemuIsItsHelper(t *testing.T) {
 	m := h.mapper(nil)
 	if a := look(t, m)[uuidA]; a.Process.PID != 20 || !slices.Equal(a.Helpers, []Process{{21, 600}}) || m.Conflicts() != 0 {
 		t.Errorf("got %+v, %d conflicts", a, m.Conflicts())
+	}
+}
+
+// A process is put into its machine's cgroup after it has started: a helper is found there at the next look, and any other
+// when it is no longer young.
+func TestHelpersThatAreMovedLater(t *testing.T) {
+	a := qemu(10, 500, system, "a", uuidA)
+	a.cgroup = scopeA + "/libvirt/emulator"
+	helper := fakeProcess{pid: 18, parent: 1, start: 99_500, exe: "/usr/libexec/virtiofsd"}
+	other := fakeProcess{pid: 19, parent: 1, start: 99_500, exe: "/usr/bin/logger"}
+	h := newFakeHost(t, a, helper, other)
+	h.status(1, "a", uuidA, 10)
+	m := h.mapper(nil)
+	helpers := func() []Process { t.Helper(); return look(t, m)[uuidA].Helpers }
+	if got := helpers(); len(got) != 0 {
+		t.Errorf("at first %v", got)
+	}
+	helper.cgroup, other.cgroup = a.cgroup, a.cgroup
+	h.start(helper)
+	h.start(other)
+	if got := helpers(); len(got) != 1 || got[0].PID != 18 {
+		t.Errorf("when they were moved %v, want the helper", got)
+	}
+	h.write(filepath.Join(h.proc, "uptime"), "1026.00 500.00\n")
+	if got := helpers(); len(got) != 2 {
+		t.Errorf("in the end %v, want both", got)
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 
 const (
 	// youngTicks is the age, in clock ticks of 1/100 s, up to which a process is looked at again: it may
-	// yet execute another program, and libvirt puts helpers into their VM's cgroup after it started them.
+	// yet execute another program, and libvirt puts helpers into their VM's cgroup after it started them. Past it,
+	// whatever it is by then is examined once more.
 	youngTicks = 30 * 100
 
 	// maxCmdline bounds what is read of /proc/PID/cmdline. A qemu with hundreds of devices has some
@@ -35,6 +36,7 @@ type observed struct {
 	comm    comm
 	kernel  bool
 	settled bool      // it was no longer young when examined
+	faulty  bool      // something of it could not be read
 	helper  bool      // its program is one that libvirt starts for a VM
 	qemu    bool      // its executable is a qemu or, only where that cannot be read, it is named like one
 	proof   bool      // qemu is known from the executable
@@ -157,8 +159,10 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		t.faults++
 		return before
 	}
-	// The name changes when another program is executed.
-	if before != nil && before.settled && before.Process == p.Process && before.comm == p.comm {
+	p.settled = now > p.Start+youngTicks
+	// The name changes when another program is executed. One that still may be put into a VM's cgroup is examined again.
+	same := before != nil && before.Process == p.Process && before.comm == p.comm
+	if same && (before.settled || !p.settled && !before.helper && !before.qemu && !before.faulty) {
 		if before.parent != p.parent {
 			adopted := *before
 			adopted.parent = p.parent
@@ -166,7 +170,6 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		}
 		return before
 	}
-	p.settled = now > p.Start+youngTicks
 	if !p.kernel {
 		t.examine(ctx, dir, &p)
 	}
@@ -186,11 +189,13 @@ func (t *processes) examine(ctx context.Context, dir string, p *observed) {
 		p.qemu = namedLikeQemu(p.comm.String())
 	default:
 		p.helper = namedLikeHelper(p.comm.String())
+		p.faulty = true
 		t.fault(err)
 	}
 	if text, err := t.files.read(dir + "/cgroup"); err == nil {
 		p.scope = machineScope(text)
 	} else {
+		p.faulty = true
 		t.fault(err)
 	}
 	if !p.qemu {
