@@ -24,11 +24,11 @@ func (m *Meter) Tick() {
 		if m.VMs != nil {
 			m.follow(m.VMs.Current(), wall)
 		}
-		m.charge(now)
 		if m.restored {
 			m.restored = false
 			m.endVanished()
 		}
+		m.charge(now)
 		for _, z := range m.zones {
 			m.settle(z, now)
 		}

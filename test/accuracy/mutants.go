@@ -33,7 +33,7 @@ func mutants() []mutant {
 			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), idle, span)",
 		},
 		{
-			name: "leader thread only", file: "internal/cputime/procfs.go",
+			name: "leader thread only", file: "internal/cputime/descriptors.go",
 			old: "p.name = append(p.name, \"/stat\\x00\"...)",
 			new: "p.name = append(p.name, \"/task/\"...)\n\tp.name = appendNumber(p.name, pid)\n\tp.name = append(p.name, \"/stat\\x00\"...)",
 		},
