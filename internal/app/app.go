@@ -34,6 +34,7 @@ type Service struct {
 type Options struct {
 	Program config.Program
 	Keep    Keep
+	Linked  Linked // nil: not known
 	// VMs opens the source of virtual machines, and adds to the app what has to run and be closed for it. Nil: there
 	// are none.
 	VMs func(*App) (meter.VMSource, error)
@@ -56,13 +57,14 @@ type App struct {
 	Log    *slog.Logger
 	Meter  *meter.Meter // not there yet while Options.VMs is called
 
+	linked   Linked
 	services []Service
 	closers  []func() error // in the order of opening
 }
 
 // New opens the sources and makes the meter. Nothing runs until Run; whoever does not call Run calls Close.
 func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
-	a := &App{Config: c, Log: log}
+	a := &App{Config: c, Log: log, linked: o.Linked}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())

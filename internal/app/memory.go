@@ -3,7 +3,6 @@ package app
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -14,50 +13,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Linked are the mappings of the program and of the libraries that it was linked with at its start, which are never
+// unloaded.
+//
 // A program has every page mapped that it ever ran, and a service of a hundred libraries runs most of them just once, to
 // link and to start. Such pages are clean: the kernel can restore them from their files, and maps those that are needed
-// again when they are touched. The functions here let go of them; the others then no longer count as in use, and go
-// first where memory is short. With the garbage of starting that is half of what the service has at rest.
+// again when they are touched. Once dropped, the others no longer count as in use, and go first where memory is short.
+// With the garbage of starting that is half of what the service has at rest.
+type Linked []mapping
 
-// DropLinked lets go of the pages of the program and its libraries, those of linking them. It is called before anything else
-// is begun: a library that is unloaded meanwhile, on another thread, could leave its place to memory that cannot be
-// restored.
-func DropLinked(log *slog.Logger) {
-	if err := dropPages(func(string) bool { return true }); err != nil {
-		log.Debug("pages of the program and its libraries stay mapped", "error", err)
+// FindLinked is called before anything else is begun: what is loaded later may be unloaded, and leave its place to memory
+// that cannot be restored.
+func FindLinked(log *slog.Logger) Linked {
+	file, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		log.Debug("it is not known what the program has mapped", "error", err)
+		return nil
+	}
+	defer file.Close()
+	mappings, err := cleanMappings(file)
+	if err != nil {
+		log.Debug("it is not known what the program has mapped", "error", err)
+	}
+	return mappings
+}
+
+// Drop lets go of their pages.
+func (l Linked) Drop(log *slog.Logger) {
+	for _, m := range l {
+		if err := m.drop(); err != nil {
+			log.Debug("pages of the program stay mapped", "path", m.path, "error", err)
+		}
 	}
 }
 
 // dropStarted returns, when the first Snapshot is there, what starting took: the garbage of reading the kernel's types, and
-// pages of the program itself, which is never unloaded.
+// the pages of what ran to get there.
 func (a *App) dropStarted(ctx context.Context) {
-	if a.Meter.Next(ctx, 0) == nil {
-		return
+	if a.Meter.Next(ctx, 0) != nil {
+		debug.FreeOSMemory()
+		a.linked.Drop(a.Log)
 	}
-	debug.FreeOSMemory()
-	self, err := os.Readlink("/proc/self/exe")
-	if err == nil {
-		err = dropPages(func(path string) bool { return path == self })
-	}
-	if err != nil {
-		a.Log.Debug("pages of the program stay mapped", "error", err)
-	}
-}
-
-// dropPages lets go of the pages of the files that are chosen by their paths.
-func dropPages(chosen func(path string) bool) error {
-	file, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	mappings, err := cleanMappings(file)
-	for _, m := range mappings {
-		if chosen(m.path) {
-			err = errors.Join(err, m.drop())
-		}
-	}
-	return err
 }
 
 // A mapping is a range of addresses with the content of a file.

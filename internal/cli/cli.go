@@ -50,6 +50,7 @@ type Env struct {
 	root    *cobra.Command
 	path    string // --config
 	keys    map[string]string
+	linked  app.Linked // of a service
 }
 
 // Set by the linker.
@@ -215,7 +216,7 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 
 // Open puts an app together, with what the program adds.
 func (e *Env) Open(ctx context.Context, c config.Config, log *slog.Logger, keep app.Keep) (*app.App, error) {
-	o := app.Options{Program: e.Program.Kind, Keep: keep}
+	o := app.Options{Program: e.Program.Kind, Keep: keep, Linked: e.linked}
 	if e.Program.VMs != nil {
 		o.VMs = func(a *app.App) (meter.VMSource, error) { return e.Program.VMs(ctx, a) }
 	}

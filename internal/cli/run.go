@@ -29,7 +29,8 @@ SIGTERM and SIGINT end it gracefully.`,
 			if err != nil {
 				return err
 			}
-			app.DropLinked(log)
+			e.linked = app.FindLinked(log)
+			e.linked.Drop(log)
 			serve := e.Program.Serve
 			if serve == nil {
 				serve = serveExporters
