@@ -23,7 +23,7 @@ type ID struct {
 // A Process is one process (a thread group) or kernel thread in a Sample.
 type Process struct {
 	ID
-	Parent int32  // parent's process id
+	Parent ID     // its parent; Start is 0 where that is not known
 	Comm   string // the kernel's name of it, at most 15 bytes for user processes; not escaped
 	Kernel bool   // a kernel thread
 	Owner  int32  // for a kernel thread that works for one process (vhost-<pid>): that process; else 0

@@ -260,12 +260,23 @@ func (p *Procfs) charge(s *Sample, q *process, now *stat) {
 func (p *Procfs) emit(s *Sample, q *process) *Process {
 	entry := s.Append(p.domains.Len())
 	entry.ID = ID{q.pid, q.start}
-	entry.Parent = q.parent
+	entry.Parent = ID{q.parent, p.startOf(q.parent)}
 	entry.Comm = q.comm
 	entry.Kernel = q.kernel
 	entry.Owner = q.owner
 	entry.Total = q.total
 	return entry
+}
+
+// startOf gives the start time of a process in this look or the one before, 0 where it is not known.
+func (p *Procfs) startOf(pid int32) uint64 {
+	for _, list := range [][]*process{p.next, p.processes} {
+		i, there := slices.BinarySearchFunc(list, pid, func(q *process, pid int32) int { return cmp.Compare(q.pid, pid) })
+		if there && list[i].known {
+			return list[i].start
+		}
+	}
+	return 0
 }
 
 // exit forgets a process that ended.

@@ -111,8 +111,8 @@ func TestBusyChildAndItsEnd(t *testing.T) {
 	if got := time.Duration(q.Delta[0]); (got - (after - before)).Abs() > rounding {
 		t.Errorf("charged %v, its clock says %v", got, after-before)
 	}
-	if int(q.Parent) != os.Getpid() {
-		t.Errorf("parent %d", q.Parent)
+	if int(q.Parent.PID) != os.Getpid() || q.Parent.Start == 0 {
+		t.Errorf("parent %v", q.Parent)
 	}
 	if explained := q.Delta[0]; s.Busy[0]+uint64(100*time.Millisecond) < explained || s.Capacity[0] < s.Busy[0] {
 		t.Errorf("busy %d of %d ns, the child alone %d", s.Busy[0], s.Capacity[0], explained)

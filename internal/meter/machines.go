@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -35,6 +36,10 @@ type machines struct {
 	current *vmmap.Map // which ordered and indexed were made for
 	indexed []*machine // by the index in current.VMs
 	retired map[string]retired
+
+	// adopted are processes that the map does not have, or not yet: they were started by one that works for the machine,
+	// and may have lived for a moment only.
+	adopted map[cputime.ID]*machine
 }
 
 // retired is the total of a virtual machine that is gone. It has moved to the row Gone, but should the machine
@@ -45,7 +50,9 @@ type retired struct {
 }
 
 func newMachines() machines {
-	return machines{byUUID: make(map[string]*machine), retired: make(map[string]retired)}
+	return machines{
+		byUUID: make(map[string]*machine), retired: make(map[string]retired), adopted: make(map[cputime.ID]*machine),
+	}
 }
 
 // follow takes over a new map. It costs nothing while the map stays the same.
@@ -53,6 +60,7 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 	ms := &m.machines
 	if vms != ms.current {
 		ms.current = vms
+		clear(ms.adopted) // it has those that live
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
 			if vms.Complete || a.Source != vmmap.FromLibvirt { // only libvirt knows machines that do not run
@@ -134,7 +142,50 @@ func (ms *machines) forgetOldest() {
 	}
 }
 
-// owner gives the virtual machine that a process works for, or nil.
+// maxGenerations bounds how many generations of processes, each started by the one before, adopt follows within one tick.
+const maxGenerations = 8
+
+// adopt finds in the sample the processes that were started by one that works for a virtual machine. A child may be told
+// before its parent is, so the sample is gone through again as long as that finds some.
+func (m *Meter) adopt() {
+	ms := &m.machines
+	if ms.current == nil || len(ms.current.VMs) == 0 {
+		return
+	}
+	for range maxGenerations {
+		found := false
+		for i := range m.sample.Processes {
+			p := &m.sample.Processes[i]
+			if p.Parent.Start == 0 || p.Kernel || m.ownerOf(p) != nil {
+				continue
+			}
+			a := m.owner(p.Parent.PID, p.Parent.Start)
+			if a == nil {
+				a = ms.adopted[p.Parent]
+			}
+			if a != nil {
+				ms.adopted[p.ID] = a
+				found = true
+			}
+		}
+		if !found {
+			return
+		}
+	}
+}
+
+// ownerOf gives the virtual machine that a process works for, or nil.
+func (m *Meter) ownerOf(p *cputime.Process) *machine {
+	if a := m.owner(p.PID, p.Start); a != nil {
+		return a
+	}
+	if p.Owner != 0 {
+		return m.owner(p.Owner, 0)
+	}
+	return m.machines.adopted[p.ID]
+}
+
+// owner gives the virtual machine that the map has a process for, or nil. A start of 0 stands for any.
 func (m *Meter) owner(pid int32, start uint64) *machine {
 	if m.machines.current == nil {
 		return nil

@@ -374,6 +374,38 @@ func TestFaultsOfTheLookup(t *testing.T) {
 }
 
 // Next wakes all who wait, and a consumer who never comes back costs nothing.
+// What a machine's processes start belongs to it, though it is over before the lookup of machines can have seen it.
+func TestShortLivedChildOfAMachine(t *testing.T) {
+	w := newWorld()
+	w.vms = vmmap.NewMap([]vmmap.VM{aVM}, "")
+	w.totals[qemu], w.totals[shell] = 0, 0
+	m := w.start(t)
+	m.Tick()
+	child, grandchild := cputime.ID{PID: 400, Start: 40}, cputime.ID{PID: 350, Start: 41} // told before its parent
+	stranger := cputime.ID{PID: 500, Start: 50}
+	w.parents[child], w.parents[grandchild] = qemu, child
+	w.parents[stranger] = cputime.ID{PID: qemu.PID, Start: 45} // which had the id after the machine's process
+	w.pass(time.Second, watts, use(child, time.Second, grandchild, time.Second, stranger, time.Second, shell, time.Second))
+	w.end(child)
+	w.end(stranger)
+	m.Tick()
+	s := m.Latest()
+	identity(t, s)
+	if got, want := s.VMs[0].Energy.Of(energy.Package), 20*energy.Joule; got < want-10 || got > want+10 {
+		t.Errorf("the machine holds %v of the package, want %v", got, want)
+	}
+	if len(s.Processes) != 1 || s.Processes[0].PID != shell.PID || s.VMs[0].CPU != 2*time.Second {
+		t.Errorf("CPU time of the machine %v, processes %+v", s.VMs[0].CPU, s.Processes)
+	}
+	w.pass(time.Second, watts, use(grandchild, time.Second)) // its parent is no more
+	w.end(grandchild)
+	m.Tick()
+	if s := m.Latest(); s.VMs[0].CPU != 3*time.Second || len(m.machines.adopted) != 0 {
+		t.Errorf("CPU time of the machine %v; %d processes are still adopted", s.VMs[0].CPU, len(m.machines.adopted))
+	}
+	identity(t, m.Latest())
+}
+
 // A process that ended while no meter ran is told by nobody: it must not stay on the list for ever.
 func TestProcessThatEndedInTheGap(t *testing.T) {
 	w := newWorld()

@@ -46,6 +46,7 @@ func decayed(score float64, age time.Duration) float64 {
 
 // charge puts the sample's CPU time on accounts.
 func (m *Meter) charge(now time.Duration) {
+	m.adopt()
 	for i := range m.sample.Processes {
 		p := &m.sample.Processes[i]
 		var used uint64
@@ -55,14 +56,13 @@ func (m *Meter) charge(now time.Duration) {
 		if used == 0 && !p.Exited {
 			continue
 		}
-		owner := m.owner(p.PID, p.Start)
-		if owner == nil && p.Owner != 0 {
-			owner = m.owner(p.Owner, 0)
-		}
-		if owner != nil {
+		if owner := m.ownerOf(p); owner != nil {
 			owner.cpu += used
 			m.ledger.Charge(owner.slot, p.Delta)
 			m.end(m.processes[p.ID]) // it was a process before it was known to be a machine's
+			if p.Exited {
+				delete(m.machines.adopted, p.ID)
+			}
 			continue
 		}
 		a := m.processes[p.ID]

@@ -23,12 +23,13 @@ type world struct {
 	broken   map[int]bool         // zones that cannot be read
 	given    []energy.Microjoules // by zone, unwrapped
 
-	totals map[cputime.ID]uint64 // ns
-	comms  map[cputime.ID]string
-	ended  []cputime.ID
-	busy   uint64 // cumulative, all CPUs
-	idle   uint64
-	noCPU  bool // CPU time cannot be read
+	totals  map[cputime.ID]uint64 // ns
+	comms   map[cputime.ID]string
+	parents map[cputime.ID]cputime.ID
+	ended   []cputime.ID
+	busy    uint64 // cumulative, all CPUs
+	idle    uint64
+	noCPU   bool // CPU time cannot be read
 
 	boot     time.Duration
 	wall     time.Time
@@ -44,7 +45,8 @@ const testRange = 100_000 * energy.Joule
 func newWorld() *world {
 	w := &world{
 		broken: map[int]bool{}, totals: map[cputime.ID]uint64{}, comms: map[cputime.ID]string{},
-		boot: time.Hour, wall: time.Unix(1_800_000_000, 0), bootID: "first", vms: vmmap.NewMap(nil, ""),
+		parents: map[cputime.ID]cputime.ID{},
+		boot:    time.Hour, wall: time.Unix(1_800_000_000, 0), bootID: "first", vms: vmmap.NewMap(nil, ""),
 	}
 	for _, name := range []string{"package-0", "core", "dram"} {
 		kind, _, _, _ := energy.ParseName(name)
@@ -117,7 +119,7 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 	var seen uint64
 	for _, id := range slices.SortedFunc(maps.Keys(c.totals), func(a, b cputime.ID) int { return int(a.PID - b.PID) }) {
 		total := c.totals[id]
-		p := cputime.Process{ID: id, Comm: c.comms[id], Total: total, Delta: []uint64{0}}
+		p := cputime.Process{ID: id, Parent: c.parents[id], Comm: c.comms[id], Total: total, Delta: []uint64{0}}
 		if c.known != nil {
 			p.Delta[0] = total - c.known[id]
 		}

@@ -22,7 +22,7 @@ type process struct {
 	cgroup uint64
 	total  uint64
 	ended  uint64 // ns since boot at which its leader's last record was met, 0 before
-	parent int32
+	parent cputime.ID
 	owner  int32
 	tasks  int32  // entries in Source.tasks
 	seen   uint32 // number of the last look that met one of its tasks
@@ -157,7 +157,9 @@ func (p *Source) free(s *cputime.Sample, r record) {
 			p.charge(s, q, r, runtime)
 		}
 	}
-	q.learn(r)
+	if !q.described { // what the record points to may be another's by now
+		q.learn(r)
+	}
 	if r.leads() {
 		q.ended = p.now
 	}
@@ -213,7 +215,7 @@ func (q *process) learn(r record) {
 			q.owner = cputime.Owner(comm)
 		}
 	}
-	q.parent = int32(r.u32(atParent))
+	q.parent = r.parent()
 	q.cgroup = r.u64(atCgroup)
 }
 

@@ -26,6 +26,7 @@ func (k state) record() []byte {
 	r := make([]byte, recordSize)
 	for at, v := range map[int]uint64{
 		atAddress: k.address, atStart: k.start, atLeaderStart: k.leader, atRuntime: k.runtime, atDeadRuntime: k.dead, atCgroup: 7,
+		atParentBegan: 7 * cputime.Tick,
 	} {
 		binary.NativeEndian.PutUint64(r[at:], v)
 	}
@@ -133,7 +134,7 @@ func TestProcessBetweenTwoLooks(t *testing.T) {
 	thread := state{address: 2, pid: 11, tgid: 10, start: born, leader: born, runtime: 5, cpu: 0, comm: "thread"}
 	s := f.look([]state{leader}, nil)
 	expect(t, s, 10, false, 30, 0, 30)
-	if q := s.Processes[0]; q.Parent != 3 || q.Cgroup != 7 || q.Comm != "short" {
+	if q := s.Processes[0]; q.Parent != (cputime.ID{PID: 3, Start: 7}) || q.Cgroup != 7 || q.Comm != "short" {
 		t.Errorf("%+v", q)
 	}
 	expect(t, f.look([]state{thread}, nil), 10, true, 35, 5, 0)

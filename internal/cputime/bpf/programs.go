@@ -27,7 +27,7 @@ const (
 // are for GPL-compatible programs).
 const license = "Dual MIT/GPL"
 
-// ringSize bounds what ends between two looks: 5,400 tasks, with two records of 96 bytes each. Two CPUs that do nothing
+// ringSize bounds what ends between two looks: 5,000 tasks, with two records of 104 bytes each. Two CPUs that do nothing
 // but start programs end some 1,500 in a second. Nothing is charged wrongly where it is too small: what does not fit is
 // counted and told as faults of the look, and its time shows as unseen. It is not larger because the kernel has its pages
 // mapped twice, and twice they count as this program's memory.
@@ -135,6 +135,7 @@ func fillRecord(l layout, kind int64, base asm.Register, offset int16) asm.Instr
 	put(atPID, asm.Word, l.pid)
 	put(atTGID, asm.Word, l.tgid)
 	put(atParent, asm.Word, l.realParent, l.tgid)
+	put(atParentBegan, asm.DWord, l.realParent, l.groupLeader, l.startTime)
 	put(atFlags, asm.Word, l.flags)
 	put(atCPU, asm.Word, l.cpu)
 	return append(program,

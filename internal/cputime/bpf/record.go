@@ -23,7 +23,8 @@ const (
 	atCPU         = 64 // u32
 	atKind        = 68 // u32: which program wrote it
 	atComm        = 72 // 16 bytes, padded with NULs
-	recordSize    = 88
+	atParentBegan = 88 // u64: start of its process's parent, ns since boot
+	recordSize    = 96
 
 	commSize = 16
 )
@@ -53,6 +54,11 @@ func eachRecord(b []byte) iter.Seq[record] {
 // id gives the process as /proc names it: its start time in clock ticks.
 func (r record) id() cputime.ID {
 	return cputime.ID{PID: int32(r.u32(atTGID)), Start: r.u64(atLeaderStart) / cputime.Tick}
+}
+
+// parent is that of the process, as /proc names it.
+func (r record) parent() cputime.ID {
+	return cputime.ID{PID: int32(r.u32(atParent)), Start: r.u64(atParentBegan) / cputime.Tick}
 }
 
 func (r record) leads() bool { return r.u32(atPID) == r.u32(atTGID) }

@@ -90,7 +90,7 @@ func TestAgreesWithTheProcessClock(t *testing.T) {
 	pid := c.cmd.Process.Pid
 	first := c.ask()
 	s := look(t, p)
-	if q := find(s, pid); !within(time.Duration(q.Delta[0]), first, 0.01) || int(q.Parent) != os.Getpid() {
+	if q := find(s, pid); !within(time.Duration(q.Delta[0]), first, 0.01) || int(q.Parent.PID) != os.Getpid() {
 		t.Errorf("new process %+v, its clock says %v", q, first)
 	}
 	second := c.ask()
@@ -141,6 +141,9 @@ func TestNamesProcessesAsProcfsDoes(t *testing.T) {
 	c.ask()
 	burn(unix.CLOCK_PROCESS_CPUTIME_ID, clock(unix.CLOCK_PROCESS_CPUTIME_ID)+50*time.Millisecond)
 	byBPF := both()
+	if q := find(byBPF, c.cmd.Process.Pid); q.Parent != find(byBPF, os.Getpid()).ID {
+		t.Errorf("the child's parent is %v, this process %v", q.Parent, find(byBPF, os.Getpid()).ID)
+	}
 	for _, pid := range []int{os.Getpid(), c.cmd.Process.Pid} {
 		a, b := find(byBPF, pid), find(byProcfs, pid)
 		if a == nil || b == nil || a.ID != b.ID || a.Comm != b.Comm || a.Parent != b.Parent || a.Kernel != b.Kernel {
@@ -221,7 +224,7 @@ func TestShortLivedProcesses(t *testing.T) {
 		faults += s.Faults
 		unseen += s.Unseen[0]
 		for _, q := range s.Processes {
-			if int(q.Parent) == os.Getpid() {
+			if int(q.Parent.PID) == os.Getpid() {
 				charged[int(q.PID)] += time.Duration(q.Delta[0])
 				ended[int(q.PID)] = q.Exited
 			}
