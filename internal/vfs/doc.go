@@ -14,7 +14,7 @@
 // Guests hold directories and files of the tree for months. Node ids are therefore a pure function of the
 // VM's UUID and of the file (see layout.go), opens carry no state, and nothing is counted for the kernel's
 // lookups: whatever process holds the /dev/fuse descriptor can answer. [Server.Handover] is what a
-// successor needs: the descriptor, and the kernel's INIT request. The package fdstore keeps both with the service
+// successor needs: the descriptor, and the kernel's INIT request. A [Store] keeps both with the service
 // manager; [Resume] replays INIT, asks the kernel to send the unanswered requests again (FUSE_NOTIFY_RESEND,
 // Linux 6.9), and serves on.
 //

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/test/fdstore"
 )
 
 // TestReaderWithoutRights reads as others, and as a member of qemu's group.
@@ -210,10 +211,10 @@ func TestManyReaders(t *testing.T) {
 
 // TestDrain stops a server under load: all requests taken are answered, those after wait for the successor.
 func TestDrain(t *testing.T) {
-	m := newManager(t)
+	store := fdstore.Start(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "tree")
 	epoch := testTime
-	c := startChild(t, m, path, epoch)
+	c := startChild(t, store, path, epoch)
 	r := startReaders(t, path, 8)
 	for range 5 {
 		target := r.count() + 100
@@ -223,7 +224,7 @@ func TestDrain(t *testing.T) {
 		if !mounted("/proc", path) {
 			t.Fatal("unmounted although it is in the store")
 		}
-		c = startChild(t, m, path, epoch)
+		c = startChild(t, store, path, epoch)
 	}
 	r.finish(t)
 	if len(r.failures) > 0 {

@@ -13,16 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/test/fdstore"
 )
 
 // TestGuestsNeverNoticeRestart kills the service with SIGKILL at random moments under eight readers, with
 // requests in flight, and starts it again, which takes the mount over from the descriptor store; at last it
 // upgrades by SIGTERM.
 func TestGuestsNeverNoticeRestart(t *testing.T) {
-	m := newManager(t)
+	store := fdstore.Start(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "tree")
 	epoch := time.Now()
-	c := startChild(t, m, path, epoch)
+	c := startChild(t, store, path, epoch)
 	if c.first != "serving, resumed=false" {
 		t.Fatalf("first start: %q", c.first)
 	}
@@ -53,12 +54,12 @@ func TestGuestsNeverNoticeRestart(t *testing.T) {
 		}
 		// Now and then one is killed while it is still starting, at any moment of it.
 		for range i % 3 {
-			starting := launchChild(t, m, path, epoch)
+			starting := launchChild(t, store, path, epoch)
 			timer := time.NewTimer(time.Duration(rand.IntN(int(15 * time.Millisecond))))
 			<-timer.C
 			starting.end(t, unix.SIGKILL)
 		}
-		c = startChild(t, m, path, epoch)
+		c = startChild(t, store, path, epoch)
 		if c.first != "serving, resumed=true" {
 			t.Fatalf("start %d: %q", i, c.first)
 		}
@@ -76,7 +77,7 @@ func TestGuestsNeverNoticeRestart(t *testing.T) {
 	if now := inodeOf(t, filepath.Join(path, "vm1")); now != dir {
 		t.Errorf("inode %d became %d", dir, now)
 	}
-	if n := len(m.stored()); n != 2 {
+	if n := len(store.Names()); n != 2 {
 		t.Errorf("%d descriptors in the store, want 2", n)
 	}
 	c.end(t, unix.SIGTERM)
@@ -262,11 +263,11 @@ func TestResumeWaitsForTheFirstPublish(t *testing.T) {
 
 // TestMovedTree starts with another mount point than the process before: the old mount does not stay behind.
 func TestMovedTree(t *testing.T) {
-	m := newManager(t)
+	store := fdstore.Start(t, t.TempDir())
 	dir := t.TempDir()
 	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
-	startChild(t, m, before, testTime).end(t, unix.SIGTERM)
-	c := startChild(t, m, after, testTime)
+	startChild(t, store, before, testTime).end(t, unix.SIGTERM)
+	c := startChild(t, store, after, testTime)
 	if c.first != "serving, resumed=false" {
 		t.Errorf("%q", c.first)
 	}
@@ -281,16 +282,16 @@ func TestMovedTree(t *testing.T) {
 
 // TestStoreEmptied has the manager lose the descriptors between two runs.
 func TestStoreEmptied(t *testing.T) {
-	m := newManager(t)
+	store := fdstore.Start(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "tree")
-	c := startChild(t, m, path, time.Now())
+	c := startChild(t, store, path, time.Now())
 	c.end(t, unix.SIGKILL)
-	m.clear()
-	c = startChild(t, m, path, time.Now())
+	store.Clear()
+	c = startChild(t, store, path, time.Now())
 	if c.first != "serving, resumed=false" {
 		t.Fatalf("%q", c.first)
 	}
-	if n := len(m.stored()); n != 2 {
+	if n := len(store.Names()); n != 2 {
 		t.Errorf("%d descriptors in the store, want 2", n)
 	}
 	c.end(t, unix.SIGTERM)
@@ -324,14 +325,14 @@ func TestStopAndContinue(t *testing.T) {
 
 // TestSingleProcessor serves with GOMAXPROCS=1.
 func TestSingleProcessor(t *testing.T) {
-	m := newManager(t)
+	store := fdstore.Start(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "tree")
 	epoch := time.Now()
-	c := startChild(t, m, path, epoch, "GOMAXPROCS=1")
+	c := startChild(t, store, path, epoch, "GOMAXPROCS=1")
 	r := startReaders(t, path, 8)
 	poll(t, "reads", func() bool { return r.count() > 500 })
 	c.end(t, unix.SIGKILL)
-	c = startChild(t, m, path, epoch, "GOMAXPROCS=1")
+	c = startChild(t, store, path, epoch, "GOMAXPROCS=1")
 	r.finish(t)
 	if len(r.failures) > 0 {
 		t.Error(r.failures[0])

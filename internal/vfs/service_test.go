@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,104 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/fdstore"
 )
-
-// A manager stands in for the service manager's side of the descriptor store protocol (sd_notify(3),
-// sd_pid_notify_with_fds(3)), written after those pages and not after our side.
-type manager struct {
-	t      *testing.T
-	socket string
-	conn   *net.UnixConn
-	done   chan struct{}
-
-	mu    sync.Mutex
-	store map[string]*os.File
-	log   []string
-}
-
-func newManager(t *testing.T) *manager {
-	t.Helper()
-	m := &manager{t: t, socket: filepath.Join(t.TempDir(), "notify"), done: make(chan struct{}), store: make(map[string]*os.File)}
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.conn = conn
-	go m.receive()
-	t.Cleanup(func() {
-		conn.Close()
-		<-m.done
-		m.clear()
-	})
-	return m
-}
-
-func (m *manager) receive() {
-	defer close(m.done)
-	buf, oob := make([]byte, 4096), make([]byte, 256)
-	for {
-		n, oobn, _, _, err := m.conn.ReadMsgUnix(buf, oob)
-		if err != nil {
-			return
-		}
-		var fds []int
-		if controls, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
-			for _, c := range controls {
-				if got, err := unix.ParseUnixRights(&c); err == nil {
-					fds = append(fds, got...)
-				}
-			}
-		}
-		m.message(string(buf[:n]), fds)
-	}
-}
-
-func (m *manager) message(text string, fds []int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	fields := make(map[string]string)
-	for line := range strings.Lines(text) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-			fields[key] = value
-		}
-	}
-	name := fields["FDNAME"]
-	switch {
-	case fields["FDSTORE"] == "1" && fields["FDPOLL"] == "0" && len(fds) == 1 && name != "" && m.store[name] == nil:
-		unix.CloseOnExec(fds[0])
-		m.store[name] = os.NewFile(uintptr(fds[0]), name)
-	case fields["FDSTOREREMOVE"] == "1" && len(fds) == 0:
-		if f := m.store[name]; f != nil {
-			f.Close()
-			delete(m.store, name)
-		}
-	case fields["BARRIER"] == "1" && len(fds) == 1:
-		unix.Close(fds[0])
-	default:
-		m.t.Errorf("service manager: cannot make sense of %q with %d descriptors", text, len(fds))
-	}
-	m.log = append(m.log, text)
-}
-
-func (m *manager) stored() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var names []string
-	for name := range m.store {
-		names = append(names, name)
-	}
-	return names
-}
-
-// clear takes all descriptors away, as a manager without a store.
-func (m *manager) clear() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, f := range m.store {
-		f.Close()
-		delete(m.store, name)
-	}
-}
 
 // A child is a service process.
 type child struct {
@@ -122,11 +26,11 @@ type child struct {
 	first string // what it said when it began to serve
 }
 
-// startChild runs the service at a mount point, with the store's descriptors if there is a manager, and waits
+// startChild runs the service at a mount point, with the store's descriptors if there is a store, and waits
 // until it serves.
-func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...string) *child {
+func startChild(t *testing.T, store *fdstore.Store, path string, epoch time.Time, env ...string) *child {
 	t.Helper()
-	c := launchChild(t, m, path, epoch, env...)
+	c := launchChild(t, store, path, epoch, env...)
 	line, err := c.out.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
@@ -135,23 +39,15 @@ func startChild(t *testing.T, m *manager, path string, epoch time.Time, env ...s
 	return c
 }
 
-func launchChild(t *testing.T, m *manager, path string, epoch time.Time, env ...string) *child {
+func launchChild(t *testing.T, store *fdstore.Store, path string, epoch time.Time, env ...string) *child {
 	t.Helper()
-	// The process id is not known before there is a process, so it takes a shell to put it into LISTEN_PID.
-	cmd := exec.Command("/bin/sh", "-c", `export LISTEN_PID=$$; exec "$0"`, os.Args[0])
+	cmd := fdstore.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envMount+"="+path, fmt.Sprintf("%s=%d", envEpoch, epoch.UnixNano()))
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // else the race detector delays the handing over by a second
 	cmd.Env = append(cmd.Env, env...)
-	if m != nil {
-		m.mu.Lock()
-		var names []string
-		for name, f := range m.store {
-			names = append(names, name)
-			cmd.ExtraFiles = append(cmd.ExtraFiles, dup(t, f)) // the store may drop its own as soon as the process runs
-		}
-		m.mu.Unlock()
-		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.socket,
-			"LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	started := func() {}
+	if store != nil {
+		started, _ = store.Hand(cmd)
 	}
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
@@ -159,9 +55,7 @@ func launchChild(t *testing.T, m *manager, path string, epoch time.Time, env ...
 		t.Fatal(err)
 	}
 	err = cmd.Start()
-	for _, f := range cmd.ExtraFiles {
-		f.Close()
-	}
+	started()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/fdstore"
 )
 
 // A meter is scaph-host at work.
 type meter struct {
 	*daemon
-	binary  string // the build that the next start runs
-	store   *store // what a service manager keeps for it; nil where there is none
+	binary  string         // the build that the next start runs
+	store   *fdstore.Store // what a service manager keeps for it; nil where there is none
 	tree    string
 	address string
 	config  string
@@ -39,7 +40,7 @@ prometheus: {enabled: true, listen: "%s"}
 // files do, because every user that qemu runs as can go there.
 func newMeter(t *testing.T, r *rapl) *meter {
 	t.Helper()
-	store := startStore(t)
+	store := fdstore.Start(t, t.TempDir())
 	tree, err := os.MkdirTemp("/var/lib/libvirt", "scaphandre-lab-")
 	if err != nil {
 		t.Fatal(err)
@@ -87,12 +88,13 @@ func (m *meter) start(t *testing.T) {
 // begin starts scaph-host and does not wait.
 func (m *meter) begin(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ && exec "$@"`, "sh", m.binary, "run", "--config", m.config)
+	cmd := fdstore.Command(m.binary, "run", "--config", m.config)
+	started := func() {}
 	if m.store != nil {
-		environment, files := m.store.hand()
-		cmd.Env, cmd.ExtraFiles = append(os.Environ(), environment...), files
+		started, _ = m.store.Hand(cmd)
 	}
 	m.daemon = launch(t, "scaph-host", cmd)
+	started()
 }
 
 // removeTree unmounts the tree as the removal of the package does.

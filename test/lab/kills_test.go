@@ -145,7 +145,7 @@ func testWithoutStore(t *testing.T, g *ground) {
 	all := observe(t, g, 4*time.Second, func() {
 		pause(t, time.Second)
 		g.meter.kill(t)
-		g.meter.store.remove("")
+		g.meter.store.Clear()
 		g.meter.store = nil
 		g.meter.start(t)
 	})

@@ -27,7 +27,7 @@ func TestMountOutlivesTheService(t *testing.T) {
 	mount, serve := g.commands(built.bin)
 	m.pre(mount...)
 	inStore := []string{"scaph-fuse", "scaph-fuse-state"}
-	if names, _ := m.stored(); !slices.Equal(names, inStore) {
+	if names := m.Names(); !slices.Equal(names, inStore) {
 		t.Fatalf("in the store: %v", names)
 	}
 	p := m.start(serve...)
@@ -40,7 +40,7 @@ func TestMountOutlivesTheService(t *testing.T) {
 		if out, took := m.pre(mount...); took > 2*time.Second {
 			t.Errorf("to find the mount held took %v: %s", took, out)
 		}
-		if names, puts := m.stored(); !slices.Equal(names, inStore) || puts != len(inStore) {
+		if names := m.Names(); !slices.Equal(names, inStore) || m.Puts() != len(inStore) {
 			t.Fatalf("a mount that the store holds was not left alone: %v", names)
 		}
 		p = m.start(serve...)
@@ -58,7 +58,7 @@ func TestMountOutlivesTheService(t *testing.T) {
 	}
 
 	p.end(syscall.SIGTERM) // the mount is held and not served, as after systemctl stop
-	out, code := command(t, m.environment(), built.newBin+"/scaph-host", "unmount", "--config", g.config)
+	out, code := command(t, m.Environment(), built.newBin+"/scaph-host", "unmount", "--config", g.config)
 	if code != 0 || out != g.tree+": unmounted\n" || mounts(t, g.tree) != nil {
 		t.Errorf("unmount: exit code %d: %s", code, out)
 	}
@@ -69,7 +69,7 @@ func TestStaleMountIsReplaced(t *testing.T) {
 	g, m := newGround(t), newManager(t)
 	mount, serve := g.commands(built.bin)
 	m.pre(mount...)
-	m.clear()
+	m.Clear()
 	if err := unix.Statfs(g.tree, new(unix.Statfs_t)); err != unix.ENOTCONN {
 		t.Fatalf("a mount without its store: %v", err)
 	}
@@ -81,7 +81,7 @@ func TestStaleMountIsReplaced(t *testing.T) {
 	stop()
 
 	// Served by another: nothing of it is touched.
-	out, code := command(t, m.environment(), mount...)
+	out, code := command(t, m.Environment(), mount...)
 	if code != 1 || !strings.Contains(out, "served by another process") {
 		t.Errorf("mount over a served tree: exit code %d: %s", code, out)
 	}
@@ -115,7 +115,7 @@ func TestForeignMountIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"mount", "unmount"} {
-		out, code := command(t, m.environment(), built.bin+"/scaph-host", verb, "--config", g.config)
+		out, code := command(t, m.Environment(), built.bin+"/scaph-host", verb, "--config", g.config)
 		if code != 1 || !strings.Contains(out, "type tmpfs") {
 			t.Errorf("%s: exit code %d: %s", verb, code, out)
 		}
@@ -123,7 +123,7 @@ func TestForeignMountIsLeftAlone(t *testing.T) {
 	if types := mounts(t, g.tree); !slices.Equal(types, []string{"tmpfs"}) {
 		t.Errorf("mounted at the tree's path: %v", types)
 	}
-	if names, _ := m.stored(); names != nil {
+	if names := m.Names(); names != nil {
 		t.Errorf("in the store: %v", names)
 	}
 }
