@@ -152,3 +152,6 @@ func (f fixedMap) Current() *vmmap.Map { return f.vms }
 
 // Faults is 0: nothing is read.
 func (f fixedMap) Faults() uint64 { return 0 }
+
+// Conflicts is 0: nobody claims anything.
+func (f fixedMap) Conflicts() uint64 { return 0 }

@@ -37,7 +37,8 @@ type CPUSource interface {
 // A VMSource tells which processes are virtual machines. Its methods never block.
 type VMSource interface {
 	Current() *vmmap.Map
-	Faults() uint64 // what it could not read or understand, since it was made
+	Faults() uint64    // what it could not read or understand, since it was made
+	Conflicts() uint64 // processes that claimed to be a virtual machine that they are not, since it was made
 }
 
 // A Clock tells the time. Tests have their own.

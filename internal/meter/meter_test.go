@@ -365,15 +365,14 @@ func TestUnseen(t *testing.T) {
 // What the lookup of virtual machines could not read is counted with the rest.
 func TestFaultsOfTheLookup(t *testing.T) {
 	w := newWorld()
-	w.vmFaults = 3
+	w.vmFaults, w.conflicts = 3, 2
 	m := w.start(t)
 	m.Tick()
-	if e := m.Latest().Errors; len(e) != 1 || e[0] != (ErrorCount{"vmmap", 3}) {
-		t.Errorf("errors %v, want 3 of vmmap", e)
+	if s := m.Latest(); len(s.Errors) != 1 || s.Errors[0] != (ErrorCount{"vmmap", 3}) || s.Conflicts != 2 {
+		t.Errorf("errors %v and %d conflicts, want 3 of vmmap and 2", s.Errors, s.Conflicts)
 	}
 }
 
-// Next wakes all who wait, and a consumer who never comes back costs nothing.
 // What a machine's processes start belongs to it, though it is over before the lookup of machines can have seen it.
 func TestShortLivedChildOfAMachine(t *testing.T) {
 	w := newWorld()
@@ -472,6 +471,7 @@ func TestIdleProcess(t *testing.T) {
 	}
 }
 
+// Next wakes all who wait, and a consumer who never comes back costs nothing.
 func TestNext(t *testing.T) {
 	w := newWorld()
 	m := w.start(t)

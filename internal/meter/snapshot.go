@@ -22,6 +22,7 @@ type Snapshot struct {
 
 	CPUSource string // "bpf" or "procfs"
 	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs
+	Conflicts uint64 // processes that claimed to be a virtual machine that they are not, since the process started
 
 	Zones []Zone // in the sensor's order; those that are shown but not attributed too
 	Host  Host

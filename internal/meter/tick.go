@@ -70,6 +70,7 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 		Gone:        m.energiesOf(ledger.Gone),
 	}
 	if m.VMs != nil {
+		s.Conflicts = m.VMs.Conflicts()
 		if n := m.VMs.Faults(); n > 0 {
 			s.Errors = append(s.Errors, ErrorCount{"vmmap", n})
 		}

@@ -31,13 +31,14 @@ type world struct {
 	idle    uint64
 	noCPU   bool // CPU time cannot be read
 
-	boot     time.Duration
-	wall     time.Time
-	bootID   string
-	vms      *vmmap.Map
-	vmFaults uint64
-	kept     []byte // by the store
-	full     bool   // the store's disk
+	boot      time.Duration
+	wall      time.Time
+	bootID    string
+	vms       *vmmap.Map
+	vmFaults  uint64
+	conflicts uint64
+	kept      []byte // by the store
+	full      bool   // the store's disk
 }
 
 const testRange = 100_000 * energy.Joule
@@ -153,6 +154,7 @@ type worldVMs struct{ *world }
 
 func (v worldVMs) Current() *vmmap.Map { return v.vms }
 func (v worldVMs) Faults() uint64      { return v.vmFaults }
+func (v worldVMs) Conflicts() uint64   { return v.conflicts }
 
 type worldStore struct{ *world }
 

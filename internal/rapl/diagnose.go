@@ -50,15 +50,6 @@ func (e *NoZonesError) Error() string {
 // Unwrap gives the failures of the zones or of the directory.
 func (e *NoZonesError) Unwrap() error { return e.Err }
 
-// Diagnose tells whether the powercap tree at dir has a readable zone, as Open does. The error is nil, or a *NoZonesError.
-func Diagnose(dir string, roots Roots, options ...Option) error {
-	r, err := Open(dir, append(options, WithRoots(roots))...)
-	if err != nil {
-		return err
-	}
-	return r.Close()
-}
-
 // diagnose finds the reason for a failure of Open: what was discovered at dir was of no use, and err, if not nil, is why.
 func diagnose(roots Roots, dir string, found discovery, err error) *NoZonesError {
 	e := &NoZonesError{Dir: dir, Err: err}

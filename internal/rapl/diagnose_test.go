@@ -2,7 +2,6 @@ package rapl
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -113,7 +112,11 @@ func TestDiagnoseNothingWrong(t *testing.T) {
 // diagnosis gives what is wrong with dir on the machine whose files are below root.
 func diagnosis(root, dir string) error {
 	roots := Roots{Sysfs: filepath.Join(root, "sys"), Procfs: filepath.Join(root, "proc"), Root: root}
-	return Diagnose(dir, roots, WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	r, err := Open(dir, WithRoots(roots), WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return err
+	}
+	return r.Close()
 }
 
 func checkDiagnosis(t *testing.T, err error, dir string, want Reason, says ...string) {

@@ -112,8 +112,8 @@ func TestHandlerPanic(t *testing.T) {
 			t.Errorf("the other VM: %q", got)
 		}
 	}
-	if s.panics.Load() != 3 {
-		t.Errorf("%d panics counted, want 3", s.panics.Load())
+	if tree.Panics() != 3 {
+		t.Errorf("%d panics counted, want 3", tree.Panics())
 	}
 	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
 		t.Errorf("%d errors logged, want 1:\n%s", n, log.String())

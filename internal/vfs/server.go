@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
-	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sync/errgroup"
@@ -31,7 +30,6 @@ type Server struct {
 	init    []byte // the kernel's INIT request, which it sends once in the life of a mount
 	handler *fuse.ProtocolServer
 	store   *Store // where the mount waits for the next process; nil if nowhere
-	panics  atomic.Uint64
 }
 
 // Requests are small: a page of directory entries is the largest reply, and the kernel insists on room for
@@ -90,7 +88,7 @@ func newServer(t *Tree, o Options, device *device, path string) *Server {
 // recovered turns a panic of a handler into EIO for the one request. It is a mistake in the program, so the
 // first is logged with its stack; a reader may ask a hundred times a second, so the others are counted only.
 func (s *Server) recovered(reason any) fuse.Status {
-	if s.panics.Add(1) == 1 {
+	if s.tree.panics.Add(1) == 1 {
 		s.log.Error("the tree failed on a request; it gives EIO for that file from now on, please report this",
 			"panic", reason, "stack", string(debug.Stack()))
 	}

@@ -49,6 +49,7 @@ type Tree struct {
 	state   atomic.Pointer[state]
 	reads   atomic.Uint64
 	resumes atomic.Uint64
+	panics  atomic.Uint64
 
 	publishing sync.Mutex    // one Publish at a time; readers do not take it
 	filled     chan struct{} // closed by the first Publish
@@ -67,6 +68,9 @@ func (t *Tree) Reads() uint64 { return t.reads.Load() }
 
 // Resumes gives the number of mounts taken over from an earlier process so far.
 func (t *Tree) Resumes() uint64 { return t.resumes.Load() }
+
+// Panics gives the number of requests so far that met a mistake in the program, and were answered with EIO.
+func (t *Tree) Panics() uint64 { return t.panics.Load() }
 
 // A state is all that the tree shows at one moment. It is immutable.
 type state struct {

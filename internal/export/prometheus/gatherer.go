@@ -28,6 +28,7 @@ type Source interface {
 type TreeCounters interface {
 	Reads() uint64   // of files
 	Resumes() uint64 // of the mount, from an earlier process
+	Panics() uint64  // requests that met a mistake in the program
 }
 
 // Build says which build of the program this is.
@@ -78,5 +79,8 @@ func (g *Gatherer) addProgram(b *builder) {
 	if g.tree != nil {
 		b.add(treeReads, float64(g.tree.Reads()))
 		b.add(treeResumes, float64(g.tree.Resumes()))
+		if n := g.tree.Panics(); n > 0 {
+			b.add(errorsTotal, float64(n), "tree")
+		}
 	}
 }

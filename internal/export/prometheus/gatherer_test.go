@@ -143,6 +143,8 @@ func TestSeries(t *testing.T) {
 	for _, want := range []string{
 		`scaph_build_info{version="1.2.3",revision="abc",goversion="go1`,
 		`scaph_errors_total{component="rapl"} 2`,
+		`scaph_errors_total{component="tree"} 1`,
+		"\nscaph_vm_conflicts_total 0\n",
 		`scaph_vm_energy_joules_total{uuid="6b1f3c2e-0000-4000-8000-000000000000",vm="web-000",zone="package",part="active"} 1000.000007`,
 		`scaph_vm_energy_joules_total{uuid="",vm="",zone="dram",part="idle"} `,
 		`scaph_vm_info{uuid="6b1f3c2e-0000-4000-8000-000000000000",vm="web-000",title="a machine",vcpus="4",source="libvirt",project="p",user="u",flavor="m1.small"} 1`,

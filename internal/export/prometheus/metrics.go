@@ -30,6 +30,7 @@ const (
 	treeReads
 	treeResumes
 	unattributedEnergy
+	vmConflicts
 	vmCPU
 	vmEnergy
 	vmInfo
@@ -90,6 +91,11 @@ var table = [metricCount]metric{
 	unattributedEnergy: {
 		"scaph_unattributed_energy_joules_total", dto.MetricType_COUNTER, []string{"zone", "reason"},
 		"Energy charged to nobody: idle (the machine idled), unreserved (idle part of no virtual machine), unseen (busy, with no process to explain it).", "",
+	},
+	vmConflicts: {
+		"scaph_vm_conflicts_total", dto.MetricType_COUNTER, nil,
+		"Processes that claimed to be a virtual machine that they are not; they count as ordinary processes.",
+		"where virtual machines are looked for",
 	},
 	vmCPU: {
 		"scaph_vm_cpu_seconds_total", dto.MetricType_COUNTER, []string{"uuid", "vm"},

@@ -106,6 +106,9 @@ func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {
 		b.add(vmInfo, 1, uuid, name, clean(vm.Title), strconv.Itoa(vm.VCPUs), vm.Source,
 			clean(vm.Project), clean(vm.User), clean(vm.Flavor))
 	}
+	if s.VMSource != "" {
+		b.add(vmConflicts, float64(s.Conflicts))
+	}
 	if s.VMSource != "" || s.Gone != (meter.Energies{}) {
 		addEnergies(b, &s.Gone, kinds, "", "")
 	}

@@ -18,6 +18,7 @@ type counters struct{}
 
 func (counters) Reads() uint64   { return 42 }
 func (counters) Resumes() uint64 { return 3 }
+func (counters) Panics() uint64  { return 1 }
 
 // host makes the Snapshot of a two-socket host with n virtual machines and twice as many processes. Its
 // identity holds: the zones have what the consumers have. Figures are large and uneven, so that a
