@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
@@ -103,16 +103,20 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		CPUs:      len(cpus),
 		MaxPower:  rapl.MaxPower,
 		Exe:       exeOf(c.Host.Procfs),
+		Shown:     export.LabelValue,
 		Interval:  c.Interval,
 		Psys:      c.Sensor.Basis == "psys",
 		Idle:      ledger.Policy(c.Attribution.Idle),
 		IdleWatts: idleWatts(c.Attribution.IdleWatts),
 		Listed:    c.Prometheus.Processes.Top,
 		BootID:    cputime.BootID(c.Host.Procfs),
-		State:     store,
 		Clock:     meter.SystemClock{},
 		Log:       log,
 	}
+	if store != nil {
+		options.State, options.Ahead = store, store
+	}
+	options.ScrapeInterval = c.Prometheus.ScrapeInterval
 	if o.Program == config.Guest {
 		// The one zone of a guest may carry the shares of all the host's sockets.
 		options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }
@@ -130,13 +134,13 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 }
 
 // openState opens the store, nil where nothing is to be kept, and gives what was kept.
-func (a *App) openState(keep Keep) (store meter.Store, saved [][]byte, err error) {
+func (a *App) openState(keep Keep) (store *state.Store, saved [][]byte, err error) {
 	if keep == KeepNothing {
 		return nil, nil, nil
 	}
 	run, lib := a.Config.State.Run, a.Config.State.Lib
 	if keep != KeepNoChange {
-		opened, err := state.Open(run, lib, time.Now)
+		opened, err := state.Open(run, lib)
 		var locked *state.LockedError
 		switch {
 		case err == nil:

@@ -221,12 +221,11 @@ func hold(t *testing.T, s *meter.Snapshot, before map[string]energy.Microjoules)
 	}
 	now := map[string]energy.Microjoules{"host": s.Host.Energy, "rest": s.Rest.Of(energy.Package) + s.Rest.Of(energy.DRAM)}
 	sum := now["rest"]
-	for _, p := range s.Processes {
+	for _, p := range s.Series {
 		sum += p.Energy
-		if p.Listed {
-			now[fmt.Sprint("process ", p.PID)] = p.Energy
-		}
+		now[fmt.Sprint("process ", p.PID, p.Comm)] = p.Energy
 	}
+	sum += s.Retired.Processes.Of(energy.Package) + s.Retired.Processes.Of(energy.DRAM)
 	for _, u := range s.Unattributed {
 		sum += u.Energy
 		now[u.Reason+u.Kind.String()] = u.Energy

@@ -68,6 +68,7 @@ func (c *Config) check(bad func(key string), keys []key) {
 	require("prometheus.listen", isAddress(c.Prometheus.Listen))
 	require("prometheus.path", isMetricsPath(c.Prometheus.Path))
 	require("prometheus.web_config", c.Prometheus.WebConfig == "" || filepath.IsAbs(c.Prometheus.WebConfig))
+	require("prometheus.scrape_interval", c.Prometheus.ScrapeInterval >= time.Second && c.Prometheus.ScrapeInterval <= time.Hour)
 	require("prometheus.processes.top", c.Prometheus.Processes.Top >= 0 && c.Prometheus.Processes.Top <= 10000)
 }
 

@@ -97,8 +97,11 @@ type Prometheus struct {
 	Path    string `mapstructure:"path" allowed:"a URL path that begins with / and is none of /, /healthz and /readyz"`
 	// WebConfig is the file that sets up TLS and basic authentication; see
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
-	WebConfig string    `mapstructure:"web_config" allowed:"empty, or the absolute path of a web configuration file"`
-	Processes Processes `mapstructure:"processes"`
+	WebConfig string `mapstructure:"web_config" allowed:"empty, or the absolute path of a web configuration file"`
+	// ScrapeInterval is the longest interval at which anybody scrapes: a series is shown at 0 for that long before it
+	// counts, so that no increase is missed.
+	ScrapeInterval time.Duration `mapstructure:"scrape_interval" allowed:"a duration from 1s to 1h, such as 1m"`
+	Processes      Processes     `mapstructure:"processes"`
 }
 
 // Processes bounds the series of processes.
@@ -130,7 +133,7 @@ func Default() Config {
 		},
 		State: State{Run: "/run/scaph", Lib: "/var/lib/scaph"},
 		Prometheus: Prometheus{
-			Enabled: true, Listen: "127.0.0.1:8080", Path: "/metrics",
+			Enabled: true, Listen: "127.0.0.1:8080", Path: "/metrics", ScrapeInterval: time.Minute,
 			Processes: Processes{Top: 50},
 		},
 		Log: Log{Level: "info", Format: "text"},

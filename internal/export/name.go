@@ -7,6 +7,12 @@ import (
 	"unicode/utf8"
 )
 
+// maxLabel bounds a label value, in bytes: names come from outside, and every scrape carries them.
+const maxLabel = 256
+
+// LabelValue makes a label value of a name from outside. What it returns, it returns unchanged.
+func LabelValue(name string) string { return Printable(name, maxLabel) }
+
 // Printable makes text that people and their terminals may see of a name from outside: valid UTF-8,
 // printable, and at most limit bytes (at least 8). What is neither is shown as \xNN, so that it
 // stays legible; what is too long ends in "…". Most names come back as they are, without an allocation.

@@ -20,14 +20,15 @@ import (
 // A Slot is the number of a row: a consumer's account, or one of the fixed rows below.
 type Slot int32
 
-// The fixed rows. The first three are what no consumer is charged for.
+// The fixed rows. The first three are what no consumer is charged for. Their order is that of the saved state.
 const (
-	Idle       Slot = iota // energy while nobody ran, and the idle part where the policy gives it to nobody
-	Unreserved             // the idle part of CPUs that no VM has reserved
-	Unseen                 // energy of busy time that no process explains
-	Ended                  // of processes whose account was closed
-	Gone                   // of virtual machines whose account was closed
-	fixedRows
+	Idle             Slot   = iota // energy while nobody ran, and the idle part where the policy gives it to nobody
+	Unreserved                     // the idle part of CPUs that no VM has reserved
+	Unseen                         // energy of busy time that no process explains
+	Ended                          // of processes that have no account, or had one that nobody was shown
+	RetiredVMs                     // of VMs whose series are not shown any more
+	RetiredProcesses               // of processes whose series are not shown any more
+	FixedRows        = iota        // how many there are
 )
 
 // Policy says who gets the idle part of the energy.
@@ -105,7 +106,7 @@ func New(policy Policy, domains []int, cpus int) *Ledger {
 	for i, d := range domains {
 		l.zones[i].domain = d
 	}
-	l.cells = make([]cell, int(fixedRows)*len(domains))
+	l.cells = make([]cell, int(FixedRows)*len(domains))
 	return l
 }
 
@@ -126,7 +127,7 @@ func (l *Ledger) Open() Slot {
 }
 
 // Close ends an account. What it holds, and the CPU time that has not been settled yet, moves to the
-// row into (Ended or Gone), so that nothing is lost. The slot will be used again.
+// row into (Ended or a retired one), so that nothing is lost. The slot will be used again.
 func (l *Ledger) Close(s, into Slot) {
 	for z := range l.zones {
 		from, to := l.cell(s, z), l.cell(into, z)
@@ -144,6 +145,16 @@ func (l *Ledger) Close(s, into Slot) {
 		*from = cell{}
 	}
 	l.free = append(l.free, s)
+}
+
+// Move takes energy of zone z from one row to another. What is not there is not moved.
+func (l *Ledger) Move(from, to Slot, z int, activePart, idlePart energy.Microjoules) {
+	a, b := l.cell(from, z), l.cell(to, z)
+	for p, e := range [parts]energy.Microjoules{active: activePart, idle: idlePart} {
+		moved := min(uint64(e), a.energy[p])
+		a.energy[p] -= moved
+		b.energy[p] += moved
+	}
 }
 
 // SetMachines names the virtual machines that run now. The slice is kept until the next call.

@@ -82,7 +82,7 @@ func soak(t *testing.T, policy Policy, ticks int) {
 			for j := range machines {
 				if machines[j].Slot == s {
 					machines = append(machines[:j:j], machines[j+1:]...)
-					into = Gone
+					into = RetiredVMs
 					break
 				}
 			}

@@ -35,8 +35,9 @@ var errDamaged = errors.New("the state is damaged: cut off, or its checksum does
 // A decoder reads what an encoder wrote. After the first value that is not there, err is set and
 // all values are zero.
 type decoder struct {
-	b   []byte
-	err error
+	b       []byte
+	version int
+	err     error
 }
 
 // unseal checks and takes off the checksum.

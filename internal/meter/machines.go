@@ -10,20 +10,10 @@ import (
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
-const (
-	// goneAfter is how long a virtual machine that nobody knows any more keeps its series.
-	goneAfter = 15 * time.Minute
-	// maxRetired bounds how many totals of virtual machines that are gone are kept, in case they return.
-	maxRetired = 10_000
-)
-
 // A machine is the account of a virtual machine.
 type machine struct {
 	vmmap.VM
-	slot   ledger.Slot
-	cpu    uint64 // ns, cumulative
-	before Energies
-	seen   time.Time // when it was last present
+	series *vmSeries // of its present name
 	// present says that it exists, running or not: the map has it, or an earlier run had it and nothing
 	// has contradicted that yet (libvirt may still be starting, and needs the machine's share to be there).
 	present bool
@@ -32,26 +22,20 @@ type machine struct {
 // machines are the accounts of all virtual machines: those in the map, and for a while those that left it.
 type machines struct {
 	byUUID  map[string]*machine
-	ordered []*machine // by UUID
-	current *vmmap.Map // which ordered and indexed were made for
-	indexed []*machine // by the index in current.VMs
-	retired map[string]retired
+	ordered []*machine           // by UUID
+	current *vmmap.Map           // which ordered and indexed were made for
+	indexed []*machine           // by the index in current.VMs
+	series  []*vmSeries          // of all names, by UUID and name
+	retired map[string][]retired // by UUID
 
 	// adopted are processes that the map does not have, or not yet: they were started by one that works for the machine,
 	// and may have lived for a moment only.
 	adopted map[cputime.ID]*machine
 }
 
-// retired is the total of a virtual machine that is gone. It has moved to the row Gone, but should the machine
-// come back, its own meter goes on from here.
-type retired struct {
-	energy Energies
-	at     time.Time
-}
-
 func newMachines() machines {
 	return machines{
-		byUUID: make(map[string]*machine), retired: make(map[string]retired), adopted: make(map[cputime.ID]*machine),
+		byUUID: make(map[string]*machine), retired: make(map[string][]retired), adopted: make(map[cputime.ID]*machine),
 	}
 }
 
@@ -71,9 +55,10 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 		for _, vm := range vms.VMs {
 			a := m.machineOf(vm.UUID)
 			a.VM, a.present = vm, true
+			m.name(a)
 			ms.indexed = append(ms.indexed, a)
 			if vm.State == vmmap.Running {
-				running = append(running, ledger.Machine{Slot: a.slot, VCPUs: vm.VCPUs})
+				running = append(running, ledger.Machine{Slot: a.series.slot, VCPUs: vm.VCPUs})
 			}
 		}
 		m.ledger.SetMachines(running)
@@ -87,11 +72,7 @@ func (m *Meter) machineOf(uuid string) *machine {
 	ms := &m.machines
 	a := ms.byUUID[uuid]
 	if a == nil {
-		a = &machine{VM: vmmap.VM{UUID: uuid}, slot: m.ledger.Open()}
-		if r, ok := ms.retired[uuid]; ok {
-			a.before = r.energy
-			delete(ms.retired, uuid)
-		}
+		a = &machine{VM: vmmap.VM{UUID: uuid}}
 		ms.byUUID[uuid] = a
 	}
 	return a
@@ -104,42 +85,6 @@ func (m *Meter) reorder() {
 		ms.ordered = append(ms.ordered, a)
 	}
 	slices.SortFunc(ms.ordered, func(a, b *machine) int { return strings.Compare(a.UUID, b.UUID) })
-}
-
-// retire closes the accounts of machines that have been gone for long enough.
-func (m *Meter) retire(now time.Time) {
-	ms := &m.machines
-	changed := false
-	for _, a := range ms.ordered {
-		if a.present || now.Before(a.seen) { // or the wall clock was set back
-			a.seen = now
-		}
-		if now.Sub(a.seen) < goneAfter {
-			continue
-		}
-		total := a.before
-		total.add(m.energiesOf(a.slot))
-		ms.retired[a.UUID] = retired{energy: total, at: now}
-		m.ledger.Close(a.slot, ledger.Gone)
-		delete(ms.byUUID, a.UUID)
-		changed = true
-	}
-	if changed {
-		m.reorder()
-		ms.forgetOldest()
-	}
-}
-
-func (ms *machines) forgetOldest() {
-	for len(ms.retired) > maxRetired {
-		oldest := ""
-		for uuid, r := range ms.retired {
-			if oldest == "" || r.at.Before(ms.retired[oldest].at) {
-				oldest = uuid
-			}
-		}
-		delete(ms.retired, oldest)
-	}
 }
 
 // maxGenerations bounds how many generations of processes, each started by the one before, adopt follows within one tick.

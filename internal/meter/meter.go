@@ -63,37 +63,51 @@ type Options struct {
 	CPUs     int                   // number of CPUs of the machine
 	MaxPower func(energy.Kind) energy.Watts
 	Exe      func(pid int32) string // the executable of a process, "" where unknown; must not block
+	Shown    func(string) string    // a name from outside as the labels of series show it; nil: as it is
 
 	Interval  time.Duration
 	Psys      bool                    // attribute psys instead of package and dram
 	Idle      ledger.Policy           // who gets the idle floor's energy
 	IdleWatts map[string]energy.Watts // configured floors, by zone path or name
 	Listed    int                     // how many processes have a series of their own
-	BootID    string                  // of this boot, see State
-	State     Store                   // nil: nothing is kept
-	Clock     Clock
-	Log       *slog.Logger
+	// ScrapeInterval is the longest interval at which counters are read by those who rate them.
+	ScrapeInterval time.Duration
+	BootID         string   // of this boot, see State
+	State          Store    // nil: nothing is kept
+	Ahead          Reserver // nil: nothing survives a power cut
+	Clock          Clock
+	Log            *slog.Logger
 }
 
 // A Meter ticks. Make one with New.
 type Meter struct {
 	Options
-	zones     []*zone
-	ledger    *ledger.Ledger
-	readings  []energy.Reading
-	sample    cputime.Sample
-	processes map[cputime.ID]*process
-	accounts  []*process // the same, to walk over
-	ended     []*process // exited in this tick; closed after the settlement
-	listed    []*process
-	machines  machines
-	errors    []ErrorCount
-	duration  Histogram
-	lateness  Histogram
-	seq       uint64
-	scratch   []byte // the encoded state
-	unsaved   bool   // the last state could not be saved
-	restored  bool   // some accounts are of an earlier run, and no Sample was taken yet
+	zones      []*zone
+	ledger     *ledger.Ledger
+	readings   []energy.Reading
+	sample     cputime.Sample
+	processes  map[cputime.ID]*process
+	accounts   []*process // the same, to walk over
+	ended      []*process // exited in this tick; closed after the settlement
+	listed     []*process // have a place on the list, and a series
+	series     []*series  // of processes listed, and for a while of those that were; by label
+	machines   machines
+	rest       []row      // what each zone gave the processes that do not count in a series
+	candidates []*process // scratch
+	errors     []ErrorCount
+	duration   Histogram
+	lateness   Histogram
+	seq        uint64
+	generation uint64        // of the saved state
+	created    time.Time     // of the state
+	exposed    time.Duration // for how long Snapshots could be seen, see expose
+	tickedAt   time.Duration // on Clock.Boot
+	published  bool          // the last tick's Snapshot was
+	waiting    *Snapshot     // the last tick's, for the disk
+	reserve    reserve
+	scratch    []byte // the encoded state
+	unsaved    bool   // the last state could not be saved
+	restored   bool   // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex
 	latest atomic.Pointer[Snapshot]
@@ -118,14 +132,19 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 	m.addGhosts(saved)
 	domains := make([]int, len(m.zones))
 	for i, z := range m.zones {
-		z.index = i
+		z.index, z.created = i, o.Clock.Now()
 		if domains[i] = o.DomainOf(z.Zone); z.Kind == energy.Psys {
 			domains[i] = ledger.AllDomains
 		}
 	}
 	m.ledger = ledger.New(o.Idle, domains, o.CPUs)
 	m.machines = newMachines()
+	for s := range m.reserve.fixed {
+		m.reserve.fixed[s] = m.newCeilings()
+	}
+	m.created = o.Clock.Now()
 	m.restore(saved)
+	m.sumRest()
 	return m, nil
 }
 
@@ -164,11 +183,17 @@ func (m *Meter) Run(ctx context.Context) error {
 	start := time.Now()
 	ticker := time.NewTicker(m.Interval)
 	defer ticker.Stop()
+	var reserved <-chan error
+	if m.Ahead != nil {
+		reserved = m.Ahead.Reserved()
+	}
 	for {
 		select {
 		case due := <-ticker.C:
 			m.lateness.Observe(max(0, time.Since(due)))
 			m.Tick()
+		case err := <-reserved:
+			m.publishLate(err)
 		case <-ctx.Done():
 			m.Log.Debug("meter stopped", "ticks", m.seq, "ran", time.Since(start).Round(time.Second))
 			return nil

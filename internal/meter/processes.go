@@ -1,8 +1,6 @@
 package meter
 
 import (
-	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -11,9 +9,9 @@ import (
 	"github.com/scaph/scaph/internal/ledger"
 )
 
-// A process is the account of a process that is not part of a virtual machine. It is opened when the
-// process uses CPU time, and closed when it ends, or has been idle for idleAfter and has no series of its own: what it
-// holds is part of the rest in either case. So a tick costs what those cost that run.
+// A process is the account of a process that is not part of a VM. It is opened when the process uses CPU
+// time, and closed when it ends, or has been idle for idleAfter and is not listed: what it holds is part of
+// the rest in either case. So a tick costs what those cost that run.
 type process struct {
 	id      cputime.ID
 	comm    string
@@ -22,31 +20,17 @@ type process struct {
 	scoreAt time.Duration
 	slot    ledger.Slot
 	index   int32 // in Meter.accounts
+	place   int32 // in Meter.listed
 	kernel  bool
-	series  *series // nil: it has none
+	series  *series // nil: it is not listed
 }
 
-// A series is what a process has that is listed.
-type series struct {
-	exe  string
-	base []row // what the account held of each zone when it was listed: part of the rest
-}
-
-// A listed process gives up its place only to one that uses clearly more, so that series do not flap, and use long
-// ago counts less: half after every scoreHalfLife.
-const (
-	scoreHalfLife = 2 * time.Minute
-	scoreMargin   = 1.5
-	idleAfter     = time.Minute
-)
-
-func decayed(score float64, age time.Duration) float64 {
-	return score * math.Exp2(-age.Seconds()/scoreHalfLife.Seconds())
-}
+const idleAfter = time.Minute
 
 // charge puts the sample's CPU time on accounts.
 func (m *Meter) charge(now time.Duration) {
 	m.adopt()
+	m.startSeries()
 	for i := range m.sample.Processes {
 		p := &m.sample.Processes[i]
 		var used uint64
@@ -57,9 +41,9 @@ func (m *Meter) charge(now time.Duration) {
 			continue
 		}
 		if owner := m.ownerOf(p); owner != nil {
-			owner.cpu += used
-			m.ledger.Charge(owner.slot, p.Delta)
-			m.end(m.processes[p.ID]) // it was a process before it was known to be a machine's
+			owner.series.cpu += used
+			m.ledger.Charge(owner.series.slot, p.Delta)
+			m.end(m.processes[p.ID]) // it was a process before it was known to be a VM's
 			if p.Exited {
 				delete(m.machines.adopted, p.ID)
 			}
@@ -125,59 +109,16 @@ func (m *Meter) endIdle(now time.Duration) {
 	}
 }
 
-// closeEnded moves what the ended accounts hold to the row Ended.
+// closeEnded moves what the ended accounts hold to the row Ended, but for what counts in a series.
 func (m *Meter) closeEnded() {
 	for i, a := range m.ended {
-		m.ledger.Close(a.slot, ledger.Ended)
 		if a.series != nil {
 			m.unlist(a)
 		}
+		m.ledger.Close(a.slot, ledger.Ended)
 		m.ended[i] = nil
 	}
 	m.ended = m.ended[:0]
-}
-
-// list chooses which processes have a series of their own, among those that ran in this tick.
-func (m *Meter) list(now time.Duration) {
-	for len(m.listed) > max(0, m.Listed) { // an earlier run had more
-		m.unlist(m.weakest(now))
-	}
-	if m.Listed <= 0 {
-		return
-	}
-	for _, a := range m.accounts {
-		if a.series != nil || a.scoreAt != now {
-			continue
-		}
-		if len(m.listed) >= m.Listed {
-			w := m.weakest(now)
-			if a.score <= scoreMargin*decayed(w.score, now-w.scoreAt) {
-				continue
-			}
-			m.unlist(w)
-		}
-		m.enlist(a)
-	}
-}
-
-func (m *Meter) enlist(a *process) {
-	a.series = &series{base: m.rowsOf(a.slot)}
-	if !a.kernel && m.Exe != nil {
-		a.series.exe = m.Exe(a.id.PID)
-	}
-	m.listed = append(m.listed, a)
-}
-
-func (m *Meter) unlist(a *process) {
-	a.series = nil
-	i := slices.Index(m.listed, a)
-	m.listed = slices.Delete(m.listed, i, i+1)
-}
-
-func (m *Meter) weakest(now time.Duration) *process {
-	return slices.MinFunc(m.listed, func(a, b *process) int {
-		return cmp.Compare(decayed(a.score, now-a.scoreAt), decayed(b.score, now-b.scoreAt))
-	})
 }
 
 // rowsOf gives what a row holds of each zone.
@@ -195,16 +136,6 @@ func (m *Meter) energiesOf(s ledger.Slot) (e Energies) {
 		active, idle := m.ledger.Energy(s, z.index)
 		e[z.Kind][Active] += active
 		e[z.Kind][Idle] += idle
-	}
-	return e
-}
-
-// energiesIn gives what rows hold, by kind of zone.
-func (m *Meter) energiesIn(rows []row) (e Energies) {
-	for i, z := range m.zones {
-		for p := range rows[i] {
-			e[z.Kind][p] += rows[i][p]
-		}
 	}
 	return e
 }

@@ -1,9 +1,11 @@
 package meter
 
 import (
+	"bytes"
 	"errors"
 	"math"
-	"strings"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/scaph/scaph/internal/cputime"
@@ -14,13 +16,18 @@ import (
 
 // A saved is a decoded state.
 type saved struct {
-	sameBoot bool
-	zones    []savedZone
-	fixed    [ledger.Gone + 1][]row // by fixed row, by saved zone
-	machines []savedMachine
-	retired  map[string]retired
-	listed   []savedProcess
-	baseline cputime.Baseline
+	generation uint64
+	ahead      bool // its counters are ceilings
+	sameBoot   bool
+	created    time.Time
+	exposed    time.Duration
+	zones      []savedZone
+	fixed      [ledger.FixedRows][]row // by fixed row, by saved zone
+	machines   []machine
+	series     []savedVMSeries
+	retired    map[string][]retired
+	processes  []savedSeries
+	baseline   cputime.Baseline
 }
 
 // A row is what an account holds of one zone.
@@ -28,6 +35,7 @@ type row [Parts]energy.Microjoules
 
 type savedZone struct {
 	energy.Zone
+	created           time.Time
 	known             bool
 	raw               energy.Microjoules
 	movedAt           time.Duration
@@ -35,63 +43,98 @@ type savedZone struct {
 	uncertain, resets uint64
 }
 
-type savedMachine struct {
-	machine
-	rows []row
+type savedVMSeries struct {
+	vmSeries
+	current bool
+	rows    []row
 }
 
-type savedProcess struct {
-	process
-	exe  string
-	rows []row
+type savedSeries struct {
+	series
+	lives bool
+	of    process
+	rows  []row
 }
 
-// decode reads the first state that can be used; nil where none can.
-func (m *Meter) decode(states [][]byte) *saved {
+// decode reads the newest of the states that can be used; nil where none can. Of two that are as new, the
+// first is taken.
+func (m *Meter) decode(states [][]byte) (newest *saved) {
 	for _, b := range states {
 		if len(b) == 0 {
 			continue
 		}
 		s, err := parseState(b)
-		if err == nil {
-			s.sameBoot = s.baseline.BootID != "" && s.baseline.BootID == m.BootID
-			return s
+		if err != nil {
+			m.Log.Error("a state of the last run cannot be used", "error", err)
+			m.count("state", 1)
+			continue
 		}
-		m.Log.Error("a state of the last run cannot be used; the next older one is, or all counters start at 0", "error", err)
+		if newest != nil {
+			m.Log.Debug("several states", "generation", newest.generation, "other", s.generation)
+		}
+		if newest == nil || s.generation > newest.generation {
+			newest = s
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	newest.sameBoot = newest.baseline.BootID != "" && newest.baseline.BootID == m.BootID
+	if newest.ahead {
+		m.Log.Warn("the end of the last run was not saved; counters go on from where they may have been", "generation", newest.generation)
 		m.count("state", 1)
 	}
-	return nil
+	return newest
 }
 
 func parseState(b []byte) (*saved, error) {
-	if !strings.HasPrefix(string(b[:min(len(b), len(stateMagic))]), stateMagic) {
+	head, _, _ := bytes.Cut(b[:min(len(b), len(stateMagic)+4)], []byte("\n"))
+	number, found := bytes.CutPrefix(head, []byte(stateMagic))
+	version, err := strconv.Atoi(string(number))
+	if !found || err != nil || version < oldestVersion || version > stateVersion {
 		return nil, errors.New("it was not written by this version of the program")
 	}
 	d := unseal(b)
-	d.skip(len(stateMagic))
-	s := &saved{retired: make(map[string]retired)}
+	d.version = version
+	d.skip(len(head) + 1)
+	s := &saved{retired: make(map[string][]retired)}
+	if version >= 3 {
+		s.generation, s.ahead = d.uint(), d.bool()
+		s.created, s.exposed = d.time(), time.Duration(d.uint())
+	}
 	s.baseline.BootID = d.string()
 	for range d.count() {
 		s.zones = append(s.zones, d.zone())
 	}
-	for i := range s.fixed {
-		s.fixed[i] = d.rows(len(s.zones))
-	}
-	for range d.count() {
-		s.machines = append(s.machines, savedMachine{d.machine(), d.rows(len(s.zones))})
-	}
-	for range d.count() {
-		uuid := d.string()
-		at := time.Unix(int64(d.uint()), 0)
-		s.retired[uuid] = retired{at: at, energy: d.energies()}
-	}
-	for range d.count() {
-		p := d.process()
-		p.rows = d.rows(len(s.zones))
-		s.listed = append(s.listed, p)
+	if version == 2 {
+		d.accounts2(s)
+	} else {
+		d.accounts(s)
 	}
 	d.baseline(&s.baseline)
 	return s, d.err
+}
+
+func (d *decoder) accounts(s *saved) {
+	zones := len(s.zones)
+	for i := range s.fixed {
+		s.fixed[i] = d.rows(zones)
+	}
+	for range d.count() {
+		s.machines = append(s.machines, d.machine())
+	}
+	for range d.count() {
+		s.series = append(s.series, d.vmSeries(zones))
+	}
+	for range d.count() {
+		uuid := d.string()
+		for range d.count() {
+			s.retired[uuid] = append(s.retired[uuid], d.retired(zones))
+		}
+	}
+	for range d.count() {
+		s.processes = append(s.processes, d.series(zones))
+	}
 }
 
 // addGhosts adds the zones that the state has and the sensor has not.
@@ -128,7 +171,7 @@ func (m *Meter) restore(s *saved) {
 		if !z.floor.Fixed {
 			z.floor.Watts = old.floor
 		}
-		z.peak, z.uncertain, z.resets = old.peak, old.uncertain, old.resets
+		z.peak, z.uncertain, z.resets, z.created = old.peak, old.uncertain, old.resets, old.created
 		if s.sameBoot {
 			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
 		}
@@ -138,35 +181,95 @@ func (m *Meter) restore(s *saved) {
 			m.ledger.Add(slot, index[i], r[Active], r[Idle])
 		}
 	}
+	ordered := func(rows []row) []row { // as the ledger has them
+		all := make([]row, len(m.zones))
+		for i, r := range rows {
+			all[index[i]] = r
+		}
+		return all
+	}
 	for slot, rows := range s.fixed {
 		open(ledger.Slot(slot), rows)
 	}
-	for i := range s.machines {
-		a := s.machines[i].machine
-		if m.machines.byUUID[a.UUID] != nil {
-			continue
+	for uuid, all := range s.retired {
+		for i := range all {
+			all[i].rows = ordered(all[i].rows)
 		}
-		a.slot, a.present = m.ledger.Open(), true
-		open(a.slot, s.machines[i].rows)
-		m.machines.byUUID[a.UUID] = &a
+		m.machines.retired[uuid] = all
 	}
-	m.reorder()
-	m.machines.retired = s.retired
-	for _, p := range s.listed {
-		if !s.sameBoot || m.processes[p.id] != nil {
-			open(ledger.Ended, p.rows)
-			continue
-		}
-		a := m.openProcess(p.id, p.kernel)
-		a.comm, a.cpu, a.score, a.scoreAt = p.comm, p.cpu, p.score, p.scoreAt
-		a.series = &series{exe: p.exe, base: make([]row, len(m.zones))}
-		m.listed = append(m.listed, a)
-		open(a.slot, p.rows)
+	m.restoreVMs(s, open)
+	for i := range s.processes {
+		m.restoreSeries(&s.processes[i], s.sameBoot, open)
 	}
+	m.generation, m.created, m.exposed = s.generation, s.created, s.exposed
 	if s.sameBoot {
 		m.CPU.Restore(s.baseline)
 		m.restored = true
 	}
+}
+
+func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
+	for i := range s.machines {
+		a := &s.machines[i]
+		a.present = true
+		m.machines.byUUID[a.UUID] = a
+	}
+	for i := range s.series {
+		old := &s.series[i]
+		v := old.vmSeries
+		v.slot, v.ceilings = m.ledger.Open(), m.newCeilings()
+		open(v.slot, old.rows)
+		v.machine = m.machines.byUUID[v.uuid]
+		v.uuid = m.shown(v.uuid)
+		if v.machine == nil || old.current && v.machine.series != nil {
+			m.ledger.Close(v.slot, ledger.RetiredVMs) // no state of ours has that
+			continue
+		}
+		if old.current {
+			v.machine.series = &v
+		}
+		m.machines.series = append(m.machines.series, &v)
+	}
+	for uuid, a := range m.machines.byUUID {
+		if a.series == nil {
+			delete(m.machines.byUUID, uuid)
+		}
+	}
+	m.machines.series = slices.DeleteFunc(m.machines.series, func(v *vmSeries) bool {
+		orphan := m.machines.byUUID[v.machine.UUID] != v.machine
+		if orphan {
+			m.ledger.Close(v.slot, ledger.RetiredVMs)
+		}
+		return orphan
+	})
+	slices.SortFunc(m.machines.series, compareVMSeries)
+	m.reorder()
+}
+
+// restoreSeries goes on with what was shown of a process. After a reboot there is no process, and nobody needs to see
+// its last value again.
+func (m *Meter) restoreSeries(old *savedSeries, sameBoot bool, open func(ledger.Slot, []row)) {
+	if !sameBoot {
+		open(ledger.RetiredProcesses, old.rows)
+		return
+	}
+	s := &old.series
+	at, found := slices.BinarySearchFunc(m.series, s, func(a, b *series) int { return compareLabels(a.label, b.label) })
+	if found {
+		open(ledger.RetiredProcesses, old.rows)
+		return
+	}
+	s.counts, s.slot, s.ceilings = true, m.ledger.Open(), m.newCeilings()
+	open(s.slot, old.rows)
+	m.series = slices.Insert(m.series, at, s)
+	if !old.lives || m.processes[old.of.id] != nil {
+		return
+	}
+	a := m.openProcess(old.of.id, old.of.kernel)
+	m.ledger.Close(a.slot, ledger.Ended)
+	a.slot, a.comm, a.cpu, a.score, a.scoreAt = s.slot, s.comm, old.of.cpu, old.of.score, old.of.scoreAt
+	a.series, s.process, a.place = s, a, int32(len(m.listed))
+	m.listed = append(m.listed, a)
 }
 
 func (d *decoder) skip(n int) { d.b = d.b[min(n, len(d.b)):] }
@@ -194,6 +297,9 @@ func (d *decoder) zone() (z savedZone) {
 	z.floor = energy.Watts(math.Float64frombits(d.uint()))
 	z.peak = energy.Watts(math.Float64frombits(d.uint()))
 	z.uncertain, z.resets = d.uint(), d.uint()
+	if d.version >= 3 {
+		z.created = d.time()
+	}
 	return z
 }
 
@@ -202,15 +308,42 @@ func (d *decoder) machine() (a machine) {
 	a.State, a.Source = vmmap.State(d.string()), vmmap.Source(d.string())
 	a.Project, a.User, a.Flavor = d.string(), d.string(), d.string()
 	a.VCPUs = int(d.uint())
-	a.cpu = d.uint()
-	a.seen = time.Unix(int64(d.uint()), 0)
-	a.before = d.energies()
 	return a
 }
 
-func (d *decoder) process() (a savedProcess) {
+func (d *decoder) vmSeries(zones int) (s savedVMSeries) {
+	s.uuid, s.name = d.string(), d.string()
+	s.current = d.bool()
+	s.created = d.time()
+	s.seen = time.Unix(int64(d.uint()), 0)
+	s.cpu = d.uint()
+	s.rows = d.rows(zones)
+	return s
+}
+
+func (d *decoder) retired(zones int) (r retired) {
+	r.name = d.string()
+	r.cpu = d.uint()
+	r.created = d.time()
+	r.at = time.Unix(int64(d.uint()), 0)
+	r.rows = d.rows(zones)
+	return r
+}
+
+func (d *decoder) series(zones int) (s savedSeries) {
+	s.series.comm = d.string()
+	s.label = label{pid: int32(d.uint()), comm: d.string(), exe: d.string()}
+	s.created = d.time()
+	s.since = time.Duration(d.uint())
+	if s.lives = d.bool(); s.lives {
+		s.of = d.process()
+	}
+	s.rows = d.rows(zones)
+	return s
+}
+
+func (d *decoder) process() (a process) {
 	a.id = cputime.ID{PID: int32(d.uint()), Start: d.uint()}
-	a.comm, a.exe = d.string(), d.string()
 	a.kernel = d.bool()
 	a.cpu = d.uint()
 	a.score = math.Float64frombits(d.uint())
@@ -218,13 +351,13 @@ func (d *decoder) process() (a savedProcess) {
 	return a
 }
 
-func (d *decoder) energies() (all Energies) {
-	for k := range all {
-		for p := range all[k] {
-			all[k][p] = energy.Microjoules(d.uint())
-		}
+// time reads a time; zero where it is not known.
+func (d *decoder) time() time.Time {
+	ns := d.uint()
+	if ns == 0 || ns > math.MaxInt64 {
+		return time.Time{}
 	}
-	return all
+	return time.Unix(0, int64(ns))
 }
 
 func (d *decoder) rows(zones int) []row {

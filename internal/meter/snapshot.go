@@ -13,7 +13,11 @@ import (
 // The identity of every Snapshot, for each of the zone kinds Package and DRAM (or Psys, where that
 // is the basis):
 //
-//	Σ VMs + Σ Processes (Listed) + Rest + Gone + Σ Unattributed == Σ Zones
+//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Retired + Σ Unattributed == Σ Zones
+//
+// and of any two, of one run or of several, for what they grew by:
+//
+//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Unattributed == Σ Zones
 type Snapshot struct {
 	Seq       uint64        // 1 at the first tick of this process
 	Time      time.Time     // when the zones were read
@@ -27,11 +31,15 @@ type Snapshot struct {
 	Zones []Zone // in the sensor's order; those that are shown but not attributed too
 	Host  Host
 
-	VMs       []VM      // by UUID; defined ones that never ran too, and for a while those that are gone
-	Processes []Process // those that used power at the last settlement, and all that are listed
-	Rest      Energies  // of all processes that are not listed, those that ended included
+	Created time.Time // of the state: when the counters that are always there were 0; zero where unknown
+
+	VMs       []VM            // by UUID; defined ones that never ran too, and for a while those that are gone
+	FormerVMs []FormerVM      // by UUID and name; for a while, what VMs were charged under another name
+	Processes []Process       // those that used power at the last settlement, and all that are listed
+	Series    []ProcessSeries // of processes, by process id, comm and exe
+	Rest      Energies        // of all processes while they have no series, those that ended included
 	RestPower energy.Watts
-	Gone      Energies // of virtual machines that are no longer listed
+	Retired   Retired
 
 	Unattributed []Unattributed
 
@@ -69,7 +77,8 @@ func (e *Energies) Of(k energy.Kind) energy.Microjoules { return e[k][Active] + 
 // A Zone is one counter of the sensor.
 type Zone struct {
 	energy.Zone
-	Total       energy.Microjoules // since the state's first tick
+	Total       energy.Microjoules // since Created
+	Created     time.Time          // the first tick that knew the zone; zero where unknown
 	Power       energy.Watts       // over the span between its last two movements
 	Attributed  bool               // its energy is part of the identity (package, dram; or psys)
 	Failed      bool               // the last read failed, or there was none
@@ -77,6 +86,11 @@ type Zone struct {
 	WrapSeconds float64            // time to wrap around at the current power; 0 where unknown
 	Uncertain   uint64             // gaps that may hide a wrap, counted
 	Resets      uint64             // times the counter jumped back other than by a wrap
+}
+
+// Retired is what series held that are not shown any more. It falls when the series of a VM is shown again.
+type Retired struct {
+	VMs, Processes Energies
 }
 
 // Host is the machine as a whole: Σ packages + Σ dram, or psys where that is the basis.
@@ -98,9 +112,18 @@ type VM struct {
 	VCPUs                 int
 	PID                   int32 // of its qemu, 0 when shut off
 	Energy                Energies
-	Before                Energies      // moved to Gone while the VM was away; its own meter (the tree) goes on from there
+	Before                Energies      // charged under other names; its own meter (the tree) shows the sum
 	CPU                   time.Duration // cumulative, helpers included
 	Power                 energy.Watts  // both parts, basis zones
+	Created               time.Time     // when Energy and CPU were 0; zero where unknown
+}
+
+// A FormerVM is what a VM was charged under a name that it has no more.
+type FormerVM struct {
+	UUID, Name string
+	Energy     Energies
+	CPU        time.Duration
+	Created    time.Time
 }
 
 // A Process is one process that is not part of a virtual machine.
@@ -112,10 +135,18 @@ type Process struct {
 	Kernel bool
 	CPU    time.Duration // since it started
 	Power  energy.Watts
-	// Listed says that the process is among the top N which have a series of their own, and Energy
-	// is what it was charged since it was listed. Energy is 0 for the others: they are part of Rest.
+	// Listed says that the process is among the top N which have a series of their own. Energy is what
+	// that series shows, 0 until it counts: until then, the process is part of Rest as the others are.
 	Listed bool
 	Energy energy.Microjoules
+}
+
+// A ProcessSeries is what is shown of a process under a name: since it was listed, and for a while after it ended.
+type ProcessSeries struct {
+	PID       int32
+	Comm, Exe string             // as Options.Shown returned them
+	Energy    energy.Microjoules // of the zones that count
+	Created   time.Time
 }
 
 // Unattributed is energy that no consumer is charged for, and why.

@@ -2,8 +2,11 @@ package meter
 
 import (
 	"math"
+	"strconv"
+	"time"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
 )
 
@@ -16,14 +19,22 @@ import (
 //
 // A zone that could not be read when the state was saved is charged, when it comes back after the restart,
 // by the CPU time since the restart.
-const stateMagic = "scaph state 2\n"
+//
+// States are numbered, so that the newest of several is found. One that was written ahead (see reserve.go) has
+// counters at their ceilings.
+const (
+	stateMagic    = "scaph state "
+	stateVersion  = 3
+	oldestVersion = 2 // that can still be read
+)
 
 // save hands the encoded state to the store. A store that fails is counted and never stops the metering.
 func (m *Meter) save() {
 	if m.State == nil {
 		return
 	}
-	m.scratch = m.encode(m.scratch[:0])
+	m.generation++
+	m.scratch = m.encode(m.scratch[:0], false)
 	if err := m.State.Save(m.scratch); err != nil {
 		if !m.unsaved {
 			m.Log.Error("the state cannot be saved; metering goes on, but a restart would begin at the last state that was",
@@ -39,68 +50,126 @@ func (m *Meter) save() {
 	m.unsaved = false
 }
 
-func (m *Meter) encode(b []byte) []byte {
-	e := encoder{b: append(b, stateMagic...)}
+func (m *Meter) encode(b []byte, ahead bool) []byte {
+	e := encoder{b: append(b, stateMagic+strconv.Itoa(stateVersion)+"\n"...)}
+	e.uint(m.generation)
+	e.bool(ahead)
+	e.time(m.created)
+	e.uint(uint64(m.exposed))
 	e.string(m.BootID)
 	e.uint(uint64(len(m.zones)))
 	for _, z := range m.zones {
 		e.zone(z)
 	}
-	for s := range ledger.Gone + 1 {
-		if s == ledger.Ended {
-			m.encodeRest(&e)
-		} else {
-			m.encodeRows(&e, s, nil)
+	for s := range ledger.Slot(ledger.FixedRows) {
+		switch {
+		case s == ledger.Ended:
+			e.rows(m.rest, m.ceilings(s, ahead))
+		default:
+			e.rows(m.rowsOf(s), m.ceilings(s, ahead))
 		}
 	}
 	e.uint(uint64(len(m.machines.ordered)))
 	for _, a := range m.machines.ordered {
 		e.machine(a)
-		m.encodeRows(&e, a.slot, nil)
+	}
+	e.uint(uint64(len(m.machines.series)))
+	for _, s := range m.machines.series {
+		m.encodeVMSeries(&e, s, ahead)
 	}
 	e.uint(uint64(len(m.machines.retired)))
-	for uuid, r := range m.machines.retired {
+	for uuid, all := range m.machines.retired {
 		e.string(uuid)
-		e.uint(uint64(r.at.Unix()))
-		e.energies(&r.energy)
+		e.uint(uint64(len(all)))
+		for i := range all {
+			e.retired(&all[i])
+		}
 	}
-	e.uint(uint64(len(m.listed)))
-	for _, a := range m.listed {
-		e.process(a)
-		m.encodeRows(&e, a.slot, a.series.base)
-	}
+	m.encodeSeries(&e, ahead)
 	e.baseline(m.CPU.Baseline())
 	return e.seal()
 }
 
-// encodeRows writes what a row holds of each zone, less what it held at its base.
-func (m *Meter) encodeRows(e *encoder, s ledger.Slot, base []row) {
-	for i, z := range m.zones {
-		active, idle := m.ledger.Energy(s, z.index)
-		if base != nil {
-			active, idle = active-base[i][Active], idle-base[i][Idle]
+// ceilings are what a fixed row is written with ahead; nil where that is what it holds.
+func (m *Meter) ceilings(s ledger.Slot, ahead bool) []ceiling {
+	if !ahead || int(s) >= len(m.reserve.fixed) {
+		return nil
+	}
+	return m.reserve.fixed[s]
+}
+
+func (m *Meter) encodeVMSeries(e *encoder, s *vmSeries, ahead bool) {
+	e.string(s.machine.UUID)
+	e.string(s.name)
+	e.bool(s.current())
+	e.time(s.created)
+	e.uint(uint64(s.seen.Unix()))
+	if ahead {
+		e.uint(s.cpuCeiling.asked)
+		e.rows(m.rowsOf(s.slot), s.ceilings)
+		return
+	}
+	e.uint(s.cpu)
+	e.rows(m.rowsOf(s.slot), nil)
+}
+
+// encodeSeries writes the series of processes that count: the others show 0, and are chosen anew.
+func (m *Meter) encodeSeries(e *encoder, ahead bool) {
+	n := 0
+	for _, s := range m.series {
+		if s.counts {
+			n++
 		}
-		e.uint(uint64(active))
-		e.uint(uint64(idle))
+	}
+	e.uint(uint64(n))
+	for _, s := range m.series {
+		if !s.counts {
+			continue
+		}
+		e.string(s.comm)
+		e.uint(uint64(uint32(s.pid)))
+		e.string(s.label.comm)
+		e.string(s.exe)
+		e.time(s.created)
+		e.uint(uint64(s.since))
+		e.bool(s.process != nil)
+		if s.process != nil {
+			e.process(s.process)
+		}
+		if ahead {
+			e.rows(m.rowsOf(s.slot), s.ceilings)
+		} else {
+			e.rows(m.rowsOf(s.slot), nil)
+		}
 	}
 }
 
-// encodeRest writes the row Ended as it would be if every process that is not listed had ended, and
-// every listed one had begun when it was listed.
-func (m *Meter) encodeRest(e *encoder) {
-	for i, z := range m.zones {
-		active, idle := m.ledger.Energy(ledger.Ended, z.index)
-		for _, a := range m.accounts {
-			if a.series != nil {
-				active, idle = active+a.series.base[i][Active], idle+a.series.base[i][Idle]
-				continue
+// rows writes what a row holds of each zone, or the ceilings in its place.
+func (e *encoder) rows(rows []row, ceilings []ceiling) {
+	for i := range rows {
+		for p, v := range rows[i] {
+			if ceilings != nil {
+				v = energy.Microjoules(ceilings[i*Parts+p].asked)
 			}
-			x, y := m.ledger.Energy(a.slot, z.index)
-			active, idle = active+x, idle+y
+			e.uint(uint64(v))
 		}
-		e.uint(uint64(active))
-		e.uint(uint64(idle))
 	}
+}
+
+func (e *encoder) time(t time.Time) {
+	if t.IsZero() {
+		e.uint(0)
+		return
+	}
+	e.uint(uint64(max(0, t.UnixNano())))
+}
+
+func (e *encoder) retired(r *retired) {
+	e.string(r.name)
+	e.uint(r.cpu)
+	e.time(r.created)
+	e.uint(uint64(r.at.Unix()))
+	e.rows(r.rows, nil)
 }
 
 func (e *encoder) baseline(b cputime.Baseline) {
@@ -134,6 +203,7 @@ func (e *encoder) zone(z *zone) {
 	e.uint(math.Float64bits(float64(z.peak)))
 	e.uint(z.uncertain)
 	e.uint(z.resets)
+	e.time(z.created)
 }
 
 func (e *encoder) machine(a *machine) {
@@ -141,26 +211,13 @@ func (e *encoder) machine(a *machine) {
 		e.string(s)
 	}
 	e.uint(uint64(max(0, a.VCPUs)))
-	e.uint(a.cpu)
-	e.uint(uint64(a.seen.Unix()))
-	e.energies(&a.before)
 }
 
 func (e *encoder) process(a *process) {
 	e.uint(uint64(uint32(a.id.PID)))
 	e.uint(a.id.Start)
-	e.string(a.comm)
-	e.string(a.series.exe)
 	e.bool(a.kernel)
 	e.uint(a.cpu)
 	e.uint(math.Float64bits(a.score))
 	e.uint(uint64(max(0, a.scoreAt)))
-}
-
-func (e *encoder) energies(all *Energies) {
-	for k := range all {
-		for p := range all[k] {
-			e.uint(uint64(all[k][p]))
-		}
-	}
 }

@@ -13,6 +13,8 @@ func (m *Meter) Tick() {
 	begin := m.Clock.Boot()
 	m.Sensor.Read(m.readings)
 	now, wall := m.Clock.Boot(), m.Clock.Now()
+	m.expose(now)
+	m.waiting = nil
 
 	if err := m.CPU.Sample(&m.sample); err != nil {
 		// Without CPU time nothing can be split: the zones wait for the next sample, which
@@ -35,13 +37,19 @@ func (m *Meter) Tick() {
 		m.endIdle(now)
 		m.closeEnded()
 		m.list(now)
+		m.sumRest()
 		m.save() // before anybody can see what it covers
 	}
+	publish := m.publishable(now)
 	m.seq++
 	s := m.snapshot(wall)
 	m.duration.Observe(m.Clock.Boot() - begin)
 	s.Duration = m.duration
-	m.publish(s)
+	if m.published = publish; publish {
+		m.publish(s)
+	} else {
+		m.waiting = s
+	}
 }
 
 // count adds to a component's errors.
@@ -67,7 +75,8 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 		Errors:      slices.Clone(m.errors),
 		Duration:    m.duration,
 		Lateness:    m.lateness,
-		Gone:        m.energiesOf(ledger.Gone),
+		Created:     m.created,
+		Retired:     Retired{VMs: m.energiesOf(ledger.RetiredVMs), Processes: m.energiesOf(ledger.RetiredProcesses)},
 	}
 	if m.VMs != nil {
 		s.Conflicts = m.VMs.Conflicts()
@@ -81,7 +90,7 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 	for i, z := range m.zones {
 		s.Zones[i] = Zone{
 			Zone: z.Zone, Total: m.ledger.Total(z.index), Power: z.power, Attributed: z.basis,
-			Failed: z.failed, Missing: z.reading == ghost, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
+			Created: z.created, Failed: z.failed, Missing: z.reading == ghost, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
 		}
 		if z.basis {
 			s.Host.Energy += s.Zones[i].Total
@@ -105,35 +114,69 @@ func (m *Meter) showMachines(s *Snapshot) {
 			Project: a.Project, User: a.User, Flavor: a.Flavor,
 			Share: a.Share, Publish: a.Publish,
 			VCPUs: a.VCPUs, PID: a.VM.Process.PID,
-			Energy: m.energiesOf(a.slot), Before: a.before,
-			CPU: time.Duration(a.cpu), Power: m.powerOf(a.slot),
+			Energy: m.energiesOf(a.series.slot), Before: m.before(a),
+			CPU: time.Duration(a.series.cpu), Power: m.powerOf(a.series.slot), Created: a.series.created,
+		}
+	}
+	for _, v := range m.machines.series {
+		if !v.current() {
+			s.FormerVMs = append(s.FormerVMs, FormerVM{
+				UUID: v.machine.UUID, Name: v.name, Energy: m.energiesOf(v.slot), CPU: time.Duration(v.cpu), Created: v.created,
+			})
 		}
 	}
 }
 
 func (m *Meter) showProcesses(s *Snapshot) {
-	s.Rest = m.energiesOf(ledger.Ended)
+	for i, z := range m.zones {
+		for p := range m.rest[i] {
+			s.Rest[z.Kind][p] += m.rest[i][p]
+		}
+	}
 	s.RestPower = m.powerOf(ledger.Ended)
-	s.Processes = make([]Process, 0, len(m.listed)+len(m.ended)+64)
+	s.Processes = make([]Process, 0, len(m.listed)+64)
 	for _, a := range m.accounts {
 		power := m.powerOf(a.slot)
+		if !a.counted() {
+			s.RestPower += power
+		}
+		if power == 0 && a.series == nil {
+			continue
+		}
 		p := Process{
 			PID: a.id.PID, Start: a.id.Start, Comm: a.comm, Kernel: a.kernel,
 			CPU: time.Duration(a.cpu), Power: power,
 		}
 		if a.series != nil {
 			p.Listed, p.Exe = true, a.series.exe
-			before, all := m.energiesIn(a.series.base), m.energiesOf(a.slot)
-			s.Rest.add(before)
-			p.Energy = m.inBasis(&all) - m.inBasis(&before)
-		} else {
-			s.Rest.add(m.energiesOf(a.slot))
-			s.RestPower += power
-			if power == 0 {
-				continue
-			}
+		}
+		if a.counted() {
+			e := m.energiesOf(a.slot)
+			p.Energy = m.inBasis(&e)
 		}
 		s.Processes = append(s.Processes, p)
+	}
+	s.Series = make([]ProcessSeries, len(m.series))
+	for i, v := range m.series {
+		s.Series[i] = ProcessSeries{PID: v.pid, Comm: v.label.comm, Exe: v.exe, Created: v.created}
+		if v.counts {
+			e := m.energiesOf(v.slot)
+			s.Series[i].Energy = m.inBasis(&e)
+		}
+	}
+}
+
+// sumRest sums what each zone gave the processes that do not count in a series.
+func (m *Meter) sumRest() {
+	m.rest = append(m.rest[:0], m.rowsOf(ledger.Ended)...)
+	for i, z := range m.zones {
+		for _, a := range m.accounts {
+			if !a.counted() {
+				active, idle := m.ledger.Energy(a.slot, z.index)
+				m.rest[i][Active] += active
+				m.rest[i][Idle] += idle
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -38,7 +39,8 @@ type world struct {
 	vmFaults  uint64
 	conflicts uint64
 	kept      []byte // by the store
-	full      bool   // the store's disk
+	ahead     []byte // by the store, on its disk
+	full      bool   // the store
 }
 
 const testRange = 100_000 * energy.Joule
@@ -166,20 +168,37 @@ func (s worldStore) Save(b []byte) error {
 	return nil
 }
 
+// worldDisk is a disk that answers at once.
+type worldDisk struct {
+	*world
+	results chan error
+}
+
+func (d worldDisk) Reserve(b []byte) {
+	d.ahead = slices.Clone(b)
+	d.results <- nil
+}
+
+func (d worldDisk) Reserved() <-chan error { return d.results }
+
 // start makes a meter, from what an earlier one kept.
 func (w *world) start(t testing.TB) *Meter {
 	t.Helper()
-	m, err := New(Options{
-		Sensor: worldSensor{w}, CPU: &worldCPU{world: w}, VMs: worldVMs{w},
-		DomainOf: func(energy.Zone) int { return 0 }, CPUs: 4,
-		MaxPower: rapl.MaxPower, Exe: func(int32) string { return "/bin/test" },
-		Interval: time.Second, Idle: ledger.Shared, Listed: 3, BootID: w.bootID,
-		State: worldStore{w}, Clock: worldClock{w}, Log: slog.New(slog.DiscardHandler),
-	}, w.kept)
+	m, err := New(w.options(), w.kept, w.ahead)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func (w *world) options() Options {
+	return Options{
+		Sensor: worldSensor{w}, CPU: &worldCPU{world: w}, VMs: worldVMs{w},
+		DomainOf: func(energy.Zone) int { return 0 }, CPUs: 4,
+		MaxPower: rapl.MaxPower, Exe: func(int32) string { return "/bin/test" },
+		Interval: time.Second, ScrapeInterval: 10 * time.Second, Idle: ledger.Shared, Listed: 3, BootID: w.bootID,
+		State: worldStore{w}, Ahead: worldDisk{w, make(chan error, 1)}, Clock: worldClock{w}, Log: slog.New(slog.DiscardHandler),
+	}
 }
 
 // identity holds a Snapshot against the identity of DESIGN's metrics: all that the zones gave is somebody's.
@@ -198,13 +217,16 @@ func accounted(s *Snapshot) (sum energy.Microjoules) {
 	for i := range s.VMs {
 		sum += of(&s.VMs[i].Energy)
 	}
-	for _, p := range s.Processes {
+	for i := range s.FormerVMs {
+		sum += of(&s.FormerVMs[i].Energy)
+	}
+	for _, p := range s.Series {
 		sum += p.Energy
 	}
 	for _, u := range s.Unattributed {
 		sum += u.Energy
 	}
-	return sum + of(&s.Rest) + of(&s.Gone)
+	return sum + of(&s.Rest) + of(&s.Retired.VMs) + of(&s.Retired.Processes)
 }
 
 // A watcher holds every counter of every Snapshot against its last value.
@@ -220,22 +242,27 @@ func (w watcher) see(t testing.TB, s *Snapshot) {
 		vm := &s.VMs[i]
 		for k := range vm.Energy {
 			for p := range vm.Energy[k] {
-				now["vm "+vm.UUID+energy.Kind(k).String()+Part(p).String()] = vm.Energy[k][p]
+				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+Part(p).String()] = vm.Energy[k][p]
 			}
 			now["meter "+vm.UUID+energy.Kind(k).String()] = vm.Energy.Of(energy.Kind(k)) + vm.Before.Of(energy.Kind(k))
 		}
 	}
-	for _, p := range s.Processes {
-		if p.Listed {
-			now["process "+p.Comm] = p.Energy
+	for i := range s.FormerVMs {
+		vm := &s.FormerVMs[i]
+		for k := range vm.Energy {
+			for p := range vm.Energy[k] {
+				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+Part(p).String()] = vm.Energy[k][p]
+			}
 		}
+	}
+	for _, p := range s.Series {
+		now[fmt.Sprint("process ", p.PID, p.Comm, p.Exe)] = p.Energy
 	}
 	for _, u := range s.Unattributed {
 		now["unattributed "+u.Kind.String()+u.Reason] = u.Energy
 	}
 	for k := range s.Rest {
 		now["rest"+energy.Kind(k).String()] = s.Rest.Of(energy.Kind(k))
-		now["gone"+energy.Kind(k).String()] = s.Gone.Of(energy.Kind(k))
 	}
 	for name, value := range now {
 		if value < w[name] {
@@ -244,8 +271,8 @@ func (w watcher) see(t testing.TB, s *Snapshot) {
 		w[name] = value
 	}
 	for name := range w {
-		// A series that went away may come back from 0, but a VM's own meter never does.
-		if _, there := now[name]; !there && name[:5] != "meter" {
+		// The series of a process that went away may come back from 0, but that of a VM, and its own meter, never does.
+		if _, there := now[name]; !there && name[:5] != "meter" && name[:3] != "vm " {
 			delete(w, name)
 		}
 	}

@@ -18,6 +18,7 @@ type zone struct {
 	index   int // in the ledger
 	reading int // in the sensor, or ghost
 	basis   bool
+	created time.Time // when its total was 0
 
 	known   bool // raw holds a reading
 	raw     energy.Microjoules

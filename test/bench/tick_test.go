@@ -111,7 +111,7 @@ func newMeter(b *testing.B, dirs *dirs, source string) *meter.Meter {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store, err := state.Open(run, filepath.Join(dirs.disk, "lib"), time.Now)
+	store, err := state.Open(run, filepath.Join(dirs.disk, "lib"))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -54,7 +54,8 @@ func testPrometheus(t *testing.T, g *ground) {
 	// The identity, by someone who knows PromQL only. Floats there, so not exact.
 	difference, ok := p.query(t.Context(), fmt.Sprintf(`(sum(scaph_vm_energy_joules_total{instance=%[1]q,zone=~"package|dram"})`+
 		` + sum(scaph_process_energy_joules_total{instance=%[1]q})`+
-		` + sum(scaph_unattributed_energy_joules_total{instance=%[1]q,zone=~"package|dram"}))`+
+		` + sum(scaph_unattributed_energy_joules_total{instance=%[1]q,zone=~"package|dram"})`+
+		` + sum(scaph_retired_energy_joules{instance=%[1]q,zone=~"package|dram"}))`+
 		` - sum(scaph_zone_energy_joules_total{instance=%[1]q,zone=~"package|dram"})`, g.meter.address))
 	if !ok || difference > 1e-6 || difference < -1e-6 {
 		t.Errorf("the identity in PromQL: %v J", difference)

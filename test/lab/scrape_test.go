@@ -150,9 +150,10 @@ func (s *scrape) identity() error {
 	vms := s.basis("scaph_vm_energy_joules_total")
 	processes := s.sum("scaph_process_energy_joules_total")
 	unattributed := s.basis("scaph_unattributed_energy_joules_total")
-	if charged := vms + processes + unattributed; charged != zones {
-		return fmt.Errorf("identity broken: VMs %d + processes %d + unattributed %d = %d µJ, but zones %d µJ",
-			vms, processes, unattributed, charged, zones)
+	retired := s.basis("scaph_retired_energy_joules")
+	if charged := vms + processes + unattributed + retired; charged != zones {
+		return fmt.Errorf("identity broken: VMs %d + processes %d + unattributed %d + retired %d = %d µJ, but zones %d µJ",
+			vms, processes, unattributed, retired, charged, zones)
 	}
 	ledger := s.find("scaph_ledger_error_joules")
 	if len(ledger) != 1 || ledger[0].value != 0 {

@@ -1,7 +1,10 @@
 package prometheus
 
 import (
+	"time"
+
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/scaph/scaph/internal/meter"
 )
@@ -9,6 +12,7 @@ import (
 // A builder collects series by metric. It takes its memory in slabs, and uses it again and again: a series of its own has
 // a dozen little objects, and a host with 500 virtual machines has thousands of series.
 type builder struct {
+	start   time.Time // of the program; zero where unknown
 	metrics [metricCount][]*dto.Metric
 
 	series   []dto.Metric
@@ -18,6 +22,7 @@ type builder struct {
 	pairs    []dto.LabelPair
 	pointers []*dto.LabelPair
 	strings  []string
+	times    []timestamppb.Timestamp
 	last     [maxLabels]*dto.LabelPair // of the series before: most of the next one's are the same
 }
 
@@ -34,6 +39,7 @@ func (b *builder) reset(n int) {
 	empty(&b.pairs, n*(labels-shared))
 	empty(&b.pointers, n*labels)
 	empty(&b.strings, n*(labels-shared))
+	empty(&b.times, n)
 	b.last = [maxLabels]*dto.LabelPair{}
 }
 
@@ -57,23 +63,36 @@ func take[T any](slab *[]T) *T {
 	return &(*slab)[len(*slab)-1]
 }
 
-// add adds one series; values are those of the metric's labels, in the table's order.
+// add adds one series; values are those of the metric's labels, in the table's order. A counter that is given without
+// a creation time has the program's own start as one.
 func (b *builder) add(id int, value float64, values ...string) {
+	b.addSince(id, value, b.start, values...)
+}
+
+// addSince adds one series of a counter that was 0 at created, a zero time where that is not known; or of a gauge.
+func (b *builder) addSince(id int, value float64, created time.Time, values ...string) {
 	m := b.metric(id, values)
 	v := take(&b.numbers)
 	*v = value
-	if table[id].kind == dto.MetricType_COUNTER {
-		m.Counter = take(&b.counters)
-		m.Counter.Value = v
-	} else {
+	if table[id].kind == dto.MetricType_GAUGE {
 		m.Gauge = take(&b.gauges)
 		m.Gauge.Value = v
+		return
+	}
+	m.Counter = take(&b.counters)
+	m.Counter.Value = v
+	if !created.IsZero() {
+		m.Counter.CreatedTimestamp = take(&b.times)
+		m.Counter.CreatedTimestamp.Seconds, m.Counter.CreatedTimestamp.Nanos = created.Unix(), int32(created.Nanosecond())
 	}
 }
 
 // addHistogram adds a histogram without labels.
 func (b *builder) addHistogram(id int, h *meter.Histogram) {
 	out := &dto.Histogram{SampleCount: &h.Count, SampleSum: &h.Sum}
+	if !b.start.IsZero() {
+		out.CreatedTimestamp = timestamppb.New(b.start)
+	}
 	var cumulative uint64
 	for i := range meter.DurationBounds {
 		cumulative += h.Counts[i]

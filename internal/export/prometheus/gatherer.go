@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	prom "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,13 +45,14 @@ type Gatherer struct {
 	build  Build
 	self   *prom.Registry // process_*: what metering costs
 	spare  atomic.Pointer[builder]
+	start  time.Time // of the program: when its counters that are not kept were 0
 }
 
 // NewGatherer makes a Gatherer; tree may be nil.
 func NewGatherer(source Source, tree TreeCounters, build Build) *Gatherer {
 	self := prom.NewRegistry()
 	self.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &Gatherer{source: source, tree: tree, build: build, self: self}
+	return &Gatherer{source: source, tree: tree, build: build, self: self, start: time.Now()}
 }
 
 // Gather gives all families by name. They must not be changed, and not be used any more once done was called. An error is
@@ -58,7 +60,7 @@ func NewGatherer(source Source, tree TreeCounters, build Build) *Gatherer {
 func (g *Gatherer) Gather() (families []*dto.MetricFamily, done func(), err error) {
 	b := g.spare.Swap(nil)
 	if b == nil {
-		b = new(builder)
+		b = &builder{start: g.start}
 	}
 	if snapshot := g.source.Latest(); snapshot == nil {
 		b.reset(0)

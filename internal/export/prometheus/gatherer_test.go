@@ -71,13 +71,13 @@ func TestIdentityOfAScrape(t *testing.T) {
 		sum := func(name string, kinds ...string) (total int64) {
 			for _, m := range families[name].GetMetric() {
 				if zone := label(m, "zone"); len(kinds) == 0 || slices.Contains(kinds, zone) {
-					total += int64(math.Round(m.GetCounter().GetValue() * 1e6))
+					total += int64(math.Round((m.GetCounter().GetValue() + m.GetGauge().GetValue()) * 1e6))
 				}
 			}
 			return total
 		}
 		charged := sum("scaph_vm_energy_joules_total", "package", "dram") + sum("scaph_process_energy_joules_total") +
-			sum("scaph_unattributed_energy_joules_total", "package", "dram")
+			sum("scaph_unattributed_energy_joules_total", "package", "dram") + sum("scaph_retired_energy_joules", "package", "dram")
 		counted := sum("scaph_zone_energy_joules_total", "package", "dram")
 		if charged != counted || counted == 0 {
 			t.Errorf("%d machines: charged %d µJ, counted %d µJ", n, charged, counted)
@@ -91,8 +91,8 @@ func TestIdentityOfAScrape(t *testing.T) {
 // A registry checks what Gatherers of our own do not: names, types, labels, duplicates.
 func TestConsistency(t *testing.T) {
 	s := host(3)
-	s.Processes = append(s.Processes, s.Processes[0]) // a process id used again within one tick
-	s.Processes = append(s.Processes, meter.Process{PID: 1, Comm: "\xff\x00\"\n\\", Exe: strings.Repeat("ü", 4096), Listed: true})
+	s.Series = append(s.Series, meter.ProcessSeries{PID: 1, Comm: "\xff\x00\"\n\\", Exe: strings.Repeat("ü", 4096)})
+	s.FormerVMs = []meter.FormerVM{{UUID: s.VMs[0].UUID, Name: "\xffold"}}
 	checked, err := prom.Gatherers{prom.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, _, err := NewGatherer(fixed{s}, counters{}, Build{}).Gather()
 		return families, err
@@ -146,7 +146,8 @@ func TestSeries(t *testing.T) {
 		`scaph_errors_total{component="tree"} 1`,
 		"\nscaph_vm_conflicts_total 0\n",
 		`scaph_vm_energy_joules_total{uuid="6b1f3c2e-0000-4000-8000-000000000000",vm="web-000",zone="package",part="active"} 1000.000007`,
-		`scaph_vm_energy_joules_total{uuid="",vm="",zone="dram",part="idle"} `,
+		`scaph_retired_energy_joules{of="vm",zone="dram"} `,
+		`scaph_retired_energy_joules{of="process",zone="package"} `,
 		`scaph_vm_info{uuid="6b1f3c2e-0000-4000-8000-000000000000",vm="web-000",title="a machine",vcpus="4",source="libvirt",project="p",user="u",flavor="m1.small"} 1`,
 		`scaph_process_energy_joules_total{pid="5000",comm="worker",exe="/usr/bin/worker"} 333.333333`,
 		`scaph_process_energy_joules_total{pid="",comm="",exe=""} `,
@@ -230,9 +231,17 @@ func TestReference(t *testing.T) {
 		"Energies are in joules and only ever grow. In every scrape, for the zones `package` and `dram` (or `psys`, where\n" +
 		"`sensor.basis` says so), to the microjoule:\n\n" +
 		"    Σ scaph_vm_energy_joules_total + Σ scaph_process_energy_joules_total + Σ scaph_unattributed_energy_joules_total\n" +
-		"      = Σ scaph_zone_energy_joules_total\n\n" +
+		"      + Σ scaph_retired_energy_joules = Σ scaph_zone_energy_joules_total\n\n" +
+		"and between any two scrapes, for what they grew by, without the retired:\n\n" +
+		"    Σ increase(scaph_vm_energy_joules_total) + Σ increase(scaph_process_energy_joules_total)\n" +
+		"      + Σ increase(scaph_unattributed_energy_joules_total) = Σ increase(scaph_zone_energy_joules_total)\n\n" +
+		"[Sums and rates](attribution.md#sums-and-rates) has the queries, and says when a series begins and ends.\n\n" +
 		"`core` and `uncore` are parts of `package`, shown but not added. Label values that are not printable UTF-8 are\n" +
-		"shown as `\\xNN`, and cut at 256 bytes. The standard `process_*` metrics tell what metering itself costs.\n\n"
+		"shown as `\\xNN`, and cut at 256 bytes. The standard `process_*` metrics tell what metering itself costs.\n\n" +
+		"Counters carry the time at which they were 0, in OpenMetrics (as `…_created`) and in the protobuf format. A\n" +
+		"Prometheus that knows creation times asks for protobuf (`--enable-feature=created-timestamp-zero-ingestion`).\n" +
+		"One that does not stores each `…_created` as a series of its own, unless the scrape drops them:\n\n" +
+		"```yaml\nmetric_relabel_configs:\n  - {source_labels: [__name__], regex: 'scaph_.*_created', action: drop}\n```\n\n"
 	path := filepath.Join("..", "..", "..", "docs", "metrics.md")
 	want := head + Reference()
 	if *update {

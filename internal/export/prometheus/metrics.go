@@ -25,6 +25,7 @@ const (
 	hostPower
 	ledgerError
 	processEnergy
+	retiredEnergy
 	sampleDuration
 	sampleLateness
 	treeReads
@@ -69,8 +70,13 @@ var table = [metricCount]metric{
 	},
 	processEnergy: {
 		"scaph_process_energy_joules_total", dto.MetricType_COUNTER, []string{"pid", "comm", "exe"},
-		"Energy charged to a process outside virtual machines since it is listed; all others are summed under an empty pid.",
-		"the processes with the most energy (`prometheus.processes.top`), and the sum of all others",
+		"Energy charged to a process outside VMs since its series counts; an empty pid sums what processes use while they have none.",
+		"the processes with the most energy (`prometheus.processes.top`), for two `prometheus.scrape_interval` after they ended too; and the sum of all others",
+	},
+	retiredEnergy: {
+		"scaph_retired_energy_joules", dto.MetricType_GAUGE, []string{"of", "zone"},
+		"Totals of series that are not exposed any more. It closes the sum of totals. Never use rate() or increase() on it.",
+		"each kind of series that ends (vm, process)",
 	},
 	sampleDuration: {
 		"scaph_sample_duration_seconds", dto.MetricType_HISTOGRAM, nil,
@@ -99,12 +105,12 @@ var table = [metricCount]metric{
 	},
 	vmCPU: {
 		"scaph_vm_cpu_seconds_total", dto.MetricType_COUNTER, []string{"uuid", "vm"},
-		"CPU time of a virtual machine, its helper processes included.", "each virtual machine, until 15 minutes after it stopped",
+		"CPU time of a virtual machine, its helper processes included.", "each virtual machine, until 15 minutes after it is gone",
 	},
 	vmEnergy: {
 		"scaph_vm_energy_joules_total", dto.MetricType_COUNTER, []string{"uuid", "vm", "zone", "part"},
-		"Energy charged to a virtual machine for its own activity (active) and of the idle floor (idle). An empty uuid sums machines that are gone.",
-		"each virtual machine, until 15 minutes after it stopped, and the sum of those before",
+		"Energy charged to a virtual machine for its own activity (active) and of the idle floor (idle).",
+		"each virtual machine, until 15 minutes after it is gone",
 	},
 	vmInfo: {
 		"scaph_vm_info", dto.MetricType_GAUGE, []string{"uuid", "vm", "title", "vcpus", "source", "project", "user", "flavor"},

@@ -105,11 +105,13 @@ func (s *Server) Run(ctx context.Context) error {
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	metrics := promhttp.HandlerForTransactional(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
-		EnableOpenMetrics:   true,
-		DisableCompression:  true, // see compressor
-		MaxRequestsInFlight: maxInFlight,
-		ErrorHandling:       promhttp.ContinueOnError, // errors are about process_* only
-		ErrorLog:            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
+		EnableOpenMetrics: true,
+		// Prometheus stores them as series of their own, unless it knows creation times; see docs/metrics.md.
+		EnableOpenMetricsTextCreatedSamples: true,
+		DisableCompression:                  true, // see compressor
+		MaxRequestsInFlight:                 maxInFlight,
+		ErrorHandling:                       promhttp.ContinueOnError, // errors are about process_* only
+		ErrorLog:                            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
 	})
 	scrape := &compressor{next: metrics}
 	mux.HandleFunc("GET "+o.Path, func(w http.ResponseWriter, r *http.Request) {

@@ -1,11 +1,9 @@
 package prometheus
 
 import (
-	"cmp"
 	"io"
-	"maps"
-	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 
@@ -16,13 +14,8 @@ import (
 
 // seriesOf tells how many series a Snapshot has, about.
 func seriesOf(s *meter.Snapshot) int {
-	listed := 0
-	for i := range s.Processes {
-		if s.Processes[i].Listed {
-			listed++
-		}
-	}
-	return 16 + 4*len(s.Zones) + len(s.VMs)*(3+len(kindsOf(s.Zones))*meter.Parts) + listed + len(s.Unattributed) + len(s.Errors)
+	vms := len(s.VMs) + len(s.FormerVMs)
+	return 24 + 4*len(s.Zones) + vms*(3+len(kindsOf(s.Zones))*meter.Parts) + len(s.Series) + len(s.Unattributed) + len(s.Errors)
 }
 
 // addSnapshot adds all series of a Snapshot.
@@ -30,24 +23,26 @@ func (b *builder) addSnapshot(s *meter.Snapshot) {
 	for _, e := range s.Errors {
 		b.add(errorsTotal, float64(e.Count), e.Component)
 	}
-	b.add(hostEnergy, s.Host.Energy.Joules(), s.Host.Source)
+	b.addSince(hostEnergy, s.Host.Energy.Joules(), s.Created, s.Host.Source)
 	b.add(hostPower, float64(s.Host.Power), s.Host.Source)
 	b.add(ledgerError, float64(s.LedgerError)/1e6)
 	b.addHistogram(sampleDuration, &s.Duration)
 	b.addHistogram(sampleLateness, &s.Lateness)
 	for _, u := range s.Unattributed {
-		b.add(unattributedEnergy, u.Energy.Joules(), u.Kind.String(), u.Reason)
+		b.addSince(unattributedEnergy, u.Energy.Joules(), s.Created, u.Kind.String(), u.Reason)
 	}
 	addZones(b, s.Zones)
-	addVMs(b, s, kindsOf(s.Zones))
+	kinds := kindsOf(s.Zones)
+	addVMs(b, s, kinds)
 	addProcesses(b, s)
+	for _, kind := range kinds {
+		b.add(retiredEnergy, s.Retired.VMs.Of(kind).Joules(), "vm", kind.String())
+		b.add(retiredEnergy, s.Retired.Processes.Of(kind).Joules(), "process", kind.String())
+	}
 }
 
-// maxLabel bounds a label value, in bytes: names come from outside, and every scrape carries them.
-const maxLabel = 256
-
 // clean makes a label value of a name from outside.
-func clean(name string) string { return export.Printable(name, maxLabel) }
+func clean(name string) string { return export.LabelValue(name) }
 
 // WriteText writes a Snapshot in the text format of Prometheus.
 func WriteText(w io.Writer, s *meter.Snapshot) error {
@@ -87,9 +82,9 @@ func addZones(b *builder, zones []meter.Zone) {
 		if z.Package >= 0 {
 			pkg = strconv.Itoa(z.Package)
 		}
-		b.add(zoneEnergy, z.Total.Joules(), zone, pkg, path, z.Source)
-		b.add(zoneResets, float64(z.Resets), zone, pkg, path)
-		b.add(zoneUncertain, float64(z.Uncertain), zone, pkg, path)
+		b.addSince(zoneEnergy, z.Total.Joules(), z.Created, zone, pkg, path, z.Source)
+		b.addSince(zoneResets, float64(z.Resets), z.Created, zone, pkg, path)
+		b.addSince(zoneUncertain, float64(z.Uncertain), z.Created, zone, pkg, path)
 		if z.WrapSeconds > 0 {
 			b.add(zoneWrap, z.WrapSeconds, zone, pkg, path)
 		}
@@ -100,8 +95,7 @@ func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {
 	for i := range s.VMs {
 		vm := &s.VMs[i]
 		uuid, name := clean(vm.UUID), clean(vm.Name)
-		addEnergies(b, &vm.Energy, kinds, uuid, name)
-		b.add(vmCPU, vm.CPU.Seconds(), uuid, name)
+		addMeter(b, &vm.Energy, vm.CPU, vm.Created, kinds, uuid, name)
 		b.add(vmPower, float64(vm.Power), uuid, name)
 		b.add(vmInfo, 1, uuid, name, clean(vm.Title), strconv.Itoa(vm.VCPUs), vm.Source,
 			clean(vm.Project), clean(vm.User), clean(vm.Flavor))
@@ -109,39 +103,27 @@ func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {
 	if s.VMSource != "" {
 		b.add(vmConflicts, float64(s.Conflicts))
 	}
-	if s.VMSource != "" || s.Gone != (meter.Energies{}) {
-		addEnergies(b, &s.Gone, kinds, "", "")
+	for i := range s.FormerVMs {
+		vm := &s.FormerVMs[i]
+		addMeter(b, &vm.Energy, vm.CPU, vm.Created, kinds, clean(vm.UUID), clean(vm.Name))
 	}
 }
 
-func addEnergies(b *builder, e *meter.Energies, kinds []energy.Kind, uuid, name string) {
+// addMeter adds the counters of a VM.
+func addMeter(b *builder, e *meter.Energies, cpu time.Duration, created time.Time, kinds []energy.Kind, uuid, name string) {
 	for _, kind := range kinds {
 		for part := range meter.Part(meter.Parts) {
-			b.add(vmEnergy, e[kind][part].Joules(), uuid, name, kind.String(), part.String())
+			b.addSince(vmEnergy, e[kind][part].Joules(), created, uuid, name, kind.String(), part.String())
 		}
 	}
+	b.addSince(vmCPU, cpu.Seconds(), created, uuid, name)
 }
 
-// addProcesses adds the listed processes, and the sum of all others over the zones of the identity.
-//
-// A process that has just ended and another with its process id would be one series twice if they had
-// the same name, which makes a scrape invalid: they are summed.
+// addProcesses adds the series of processes, and the sum of all others over the zones of the identity.
 func addProcesses(b *builder, s *meter.Snapshot) {
-	type series struct {
-		pid       int32
-		comm, exe string
-	}
-	energies := map[series]energy.Microjoules{}
-	for i := range s.Processes {
-		if p := &s.Processes[i]; p.Listed {
-			energies[series{p.PID, clean(p.Comm), clean(p.Exe)}] += p.Energy
-		}
-	}
-	order := slices.SortedFunc(maps.Keys(energies), func(a, b series) int {
-		return cmp.Or(cmp.Compare(a.pid, b.pid), cmp.Compare(a.comm, b.comm), cmp.Compare(a.exe, b.exe))
-	})
-	for _, p := range order {
-		b.add(processEnergy, energies[p].Joules(), strconv.Itoa(int(p.pid)), p.comm, p.exe)
+	for i := range s.Series {
+		p := &s.Series[i]
+		b.addSince(processEnergy, p.Energy.Joules(), p.Created, strconv.Itoa(int(p.PID)), clean(p.Comm), clean(p.Exe))
 	}
 	var rest energy.Microjoules
 	var done [energy.Kinds]bool
@@ -151,5 +133,5 @@ func addProcesses(b *builder, s *meter.Snapshot) {
 			rest += s.Rest.Of(z.Kind)
 		}
 	}
-	b.add(processEnergy, rest.Joules(), "", "", "")
+	b.addSince(processEnergy, rest.Joules(), s.Created, "", "", "")
 }

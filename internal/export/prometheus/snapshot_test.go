@@ -24,9 +24,10 @@ func (counters) Panics() uint64  { return 1 }
 // identity holds: the zones have what the consumers have. Figures are large and uneven, so that a
 // rounding anywhere shows.
 func host(n int) *meter.Snapshot {
+	created := time.Unix(1_600_000_000, 0)
 	s := &meter.Snapshot{
 		Seq: 7, Time: time.Unix(1_700_000_000, 0), Interval: time.Second,
-		CPUSource: "procfs", VMSource: "libvirt",
+		CPUSource: "procfs", VMSource: "libvirt", Created: created,
 		Errors: []meter.ErrorCount{{Component: "rapl", Count: 2}, {Component: "vmmap", Count: 0}},
 	}
 	for _, d := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 10 * time.Second} {
@@ -46,7 +47,7 @@ func host(n int) *meter.Snapshot {
 		vm := meter.VM{
 			UUID: fmt.Sprintf("6b1f3c2e-0000-4000-8000-%012x", i), Name: fmt.Sprintf("web-%03d", i),
 			Title: "a machine", State: "running", Source: "libvirt", Project: "p", User: "u", Flavor: "m1.small",
-			VCPUs: 4, PID: int32(1000 + i), CPU: time.Duration(i) * time.Second, Power: energy.Watts(i) / 3,
+			VCPUs: 4, PID: int32(1000 + i), CPU: time.Duration(i) * time.Second, Power: energy.Watts(i) / 3, Created: created,
 		}
 		charge(&vm.Energy, i)
 		s.VMs = append(s.VMs, vm)
@@ -56,11 +57,13 @@ func host(n int) *meter.Snapshot {
 		if p.Listed {
 			p.Energy = energy.Microjoules(333_333_333 * uint64(i+1))
 			sum[energy.Package] += p.Energy
+			s.Series = append(s.Series, meter.ProcessSeries{PID: p.PID, Comm: p.Comm, Exe: p.Exe, Energy: p.Energy, Created: created})
 		}
 		s.Processes = append(s.Processes, p)
 	}
 	charge(&s.Rest, 123_456)
-	charge(&s.Gone, 654_321)
+	charge(&s.Retired.VMs, 654_321)
+	charge(&s.Retired.Processes, 765_432)
 	for i, reason := range []string{"idle", "unreserved", "unseen"} {
 		for _, k := range []energy.Kind{energy.Package, energy.DRAM} {
 			u := meter.Unattributed{Kind: k, Reason: reason, Energy: energy.Microjoules(1_234_567_891 * uint64(i+1))}
@@ -74,7 +77,7 @@ func host(n int) *meter.Snapshot {
 				Path: path, Name: name, Kind: kind, Package: pkg, Die: -1,
 				Range: 262143328850, Source: energy.SourcePowercap,
 			},
-			Total: total, Power: 33.3, Attributed: kind == energy.Package || kind == energy.DRAM, WrapSeconds: 7864,
+			Total: total, Power: 33.3, Created: created, Attributed: kind == energy.Package || kind == energy.DRAM, WrapSeconds: 7864,
 		})
 	}
 	for pkg := range 2 {

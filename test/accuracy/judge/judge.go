@@ -92,6 +92,14 @@ func (s *scrape) add(x series) {
 		if x.labels["pid"] == "" {
 			s.rest = x.microjoules()
 		}
+	case "scaph_retired_energy_joules":
+		of := "retired"
+		if x.labels["of"] == "process" {
+			of = processes
+		}
+		if basis {
+			s.accounts[of] += x.microjoules()
+		}
 	case "scaph_unattributed_energy_joules_total":
 		if basis {
 			s.accounts[x.labels["reason"]] += x.microjoules()

@@ -1,0 +1,148 @@
+package meter
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scaph/scaph/internal/ledger"
+)
+
+// The series of VMs: when they begin and end. A VM has an account by its UUID, and a series by UUID and name.
+// The series begins with the VM. When the VM has another name, what the old series has shown stays with it,
+// and the new one begins at 0; the VM's own meter (the tree) shows the sum, and so goes on.
+
+const (
+	// goneAfter is how long a series is shown after its VM is gone, or has another name. It is longer than
+	// two intervals of any sensible scraper.
+	goneAfter = 15 * time.Minute
+	// maxRetired bounds how many retired series are remembered, should their VMs return.
+	maxRetired = 10_000
+)
+
+// A vmSeries is what is shown of a VM under one name.
+type vmSeries struct {
+	uuid, name string // as the labels show them
+	machine    *machine
+	slot       ledger.Slot
+	cpu        uint64 // ns
+	created    time.Time
+	seen       time.Time // when its VM was last present and had this name
+
+	ceilings   []ceiling
+	cpuCeiling ceiling
+}
+
+// retired is what a series held when it was retired. It is part of the row RetiredVMs.
+type retired struct {
+	name    string
+	rows    []row
+	cpu     uint64
+	created time.Time
+	at      time.Time
+}
+
+// current says whether the series is that of the name that its VM has now.
+func (s *vmSeries) current() bool { return s.machine.series == s }
+
+// name gives the account of a VM the series of its present name: the one that is there, one that was retired, or
+// a new one.
+func (m *Meter) name(a *machine) {
+	ms := &m.machines
+	name := m.shown(a.Name)
+	if a.series != nil && a.series.name == name {
+		return
+	}
+	for _, s := range ms.series {
+		if s.machine == a && s.name == name {
+			a.series = s
+			return
+		}
+	}
+	s := &vmSeries{
+		uuid: m.shown(a.UUID), name: name, machine: a,
+		slot: m.ledger.Open(), created: m.Clock.Now(), ceilings: m.newCeilings(),
+	}
+	if all := ms.retired[a.UUID]; len(all) > 0 {
+		if i := slices.IndexFunc(all, func(r retired) bool { return r.name == name }); i >= 0 {
+			r := all[i]
+			for z, e := range r.rows {
+				m.ledger.Move(ledger.RetiredVMs, s.slot, m.zones[z].index, e[Active], e[Idle])
+			}
+			s.cpu, s.created = r.cpu, r.created
+			ms.setRetired(a.UUID, slices.Delete(all, i, i+1))
+		}
+	}
+	a.series = s
+	ms.series = append(ms.series, s)
+	slices.SortFunc(ms.series, compareVMSeries)
+}
+
+func compareVMSeries(a, b *vmSeries) int {
+	return cmp.Or(strings.Compare(a.uuid, b.uuid), strings.Compare(a.name, b.name))
+}
+
+// before sums what a VM was charged under other names, or before its series was retired.
+func (m *Meter) before(a *machine) (sum Energies) {
+	for _, s := range m.machines.series {
+		if s.machine == a && !s.current() {
+			sum.add(m.energiesOf(s.slot))
+		}
+	}
+	for _, r := range m.machines.retired[a.UUID] {
+		for z, e := range r.rows {
+			for p := range e {
+				sum[m.zones[z].Kind][p] += e[p]
+			}
+		}
+	}
+	return sum
+}
+
+// retire ends the series whose VMs have been gone, or have had another name, for long enough.
+func (m *Meter) retire(now time.Time) {
+	ms := &m.machines
+	after := max(goneAfter, 2*m.ScrapeInterval)
+	before := len(ms.series)
+	ms.series = slices.DeleteFunc(ms.series, func(s *vmSeries) bool {
+		if s.current() && s.machine.present || now.Before(s.seen) { // or the wall clock was set back
+			s.seen = now
+		}
+		if now.Sub(s.seen) < after {
+			return false
+		}
+		ms.setRetired(s.machine.UUID, append(ms.retired[s.machine.UUID], retired{
+			name: s.name, rows: m.rowsOf(s.slot), cpu: s.cpu, created: s.created, at: now,
+		}))
+		m.ledger.Close(s.slot, ledger.RetiredVMs)
+		if s.current() {
+			delete(ms.byUUID, s.machine.UUID)
+		}
+		return true
+	})
+	if len(ms.series) != before {
+		m.reorder()
+		ms.forgetOldest()
+	}
+}
+
+func (ms *machines) setRetired(uuid string, all []retired) {
+	if len(all) == 0 {
+		delete(ms.retired, uuid)
+		return
+	}
+	ms.retired[uuid] = all
+}
+
+func (ms *machines) forgetOldest() {
+	for len(ms.retired) > maxRetired {
+		oldest, at := "", time.Time{}
+		for uuid, all := range ms.retired {
+			if last := all[len(all)-1].at; oldest == "" || last.Before(at) {
+				oldest, at = uuid, last
+			}
+		}
+		delete(ms.retired, oldest)
+	}
+}
