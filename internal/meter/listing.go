@@ -104,7 +104,6 @@ func (a *process) counted() bool {
 // list chooses which processes have a series, among those listed and those that ran in this tick.
 func (m *Meter) list(now time.Duration) {
 	limit := max(0, m.Listed)
-	m.retireSeries()
 	m.relist()
 	m.candidates = m.candidates[:0]
 	threshold := math.Inf(-1)
@@ -142,11 +141,17 @@ func (m *Meter) list(now time.Duration) {
 // one shows the energy of another name.
 func (m *Meter) relist() {
 	for i := 0; i < len(m.listed); i++ {
-		if a := m.listed[i]; a.comm != a.series.comm {
-			m.unlist(a) // the last one takes its place
-			m.enlist(a) // and is the last one now: it is looked at again, and has its name
-			i--
+		a := m.listed[i]
+		if a.comm == a.series.comm {
+			continue
 		}
+		if m.shown(a.comm) == a.series.label.comm {
+			a.series.comm = a.comm
+			continue
+		}
+		m.unlist(a) // the last one takes its place
+		m.enlist(a) // and is the last one now: it is looked at again, and has its name
+		i--
 	}
 }
 
@@ -186,7 +191,8 @@ func (m *Meter) unlist(a *process) {
 	}
 }
 
-// retireSeries ends the series without a process whose last value everybody has seen.
+// retireSeries ends the series without a process whose last value everybody has seen. It comes after list, which may
+// have found another process for one of them.
 func (m *Meter) retireSeries() {
 	m.series = slices.DeleteFunc(m.series, func(s *series) bool {
 		if !s.counts {

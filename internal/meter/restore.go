@@ -69,8 +69,10 @@ func (m *Meter) decode(states [][]byte) (newest *saved) {
 			m.count("state", 1)
 			continue
 		}
-		if newest != nil {
-			m.Log.Debug("several states", "generation", newest.generation, "other", s.generation)
+		if newest != nil && s.generation > newest.generation {
+			m.Log.Warn("the state of the last tick was not saved; the newer one on disk is used",
+				"generation", newest.generation, "newer", s.generation)
+			m.count("state", 1)
 		}
 		if newest == nil || s.generation > newest.generation {
 			newest = s
@@ -81,7 +83,7 @@ func (m *Meter) decode(states [][]byte) (newest *saved) {
 	}
 	newest.sameBoot = newest.baseline.BootID != "" && newest.baseline.BootID == m.BootID
 	if newest.ahead {
-		m.Log.Warn("the end of the last run was not saved; counters go on from where they may have been", "generation", newest.generation)
+		m.Log.Warn("the end of the last run was not saved; counters go on from where they may have been")
 		m.count("state", 1)
 	}
 	return newest
@@ -221,6 +223,9 @@ func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 		open(v.slot, old.rows)
 		v.machine = m.machines.byUUID[v.uuid]
 		v.uuid = m.shown(v.uuid)
+		if s.ahead {
+			v.seen = m.Clock.Now() // it has moved, and that is to be seen
+		}
 		if v.machine == nil || old.current && v.machine.series != nil {
 			m.ledger.Close(v.slot, ledger.RetiredVMs) // no state of ours has that
 			continue
@@ -246,13 +251,9 @@ func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 	m.reorder()
 }
 
-// restoreSeries goes on with what was shown of a process. After a reboot there is no process, and nobody needs to see
-// its last value again.
+// restoreSeries goes on with what was shown of a process. After a reboot there is no process, but its last value is
+// still to be seen.
 func (m *Meter) restoreSeries(old *savedSeries, sameBoot bool, open func(ledger.Slot, []row)) {
-	if !sameBoot {
-		open(ledger.RetiredProcesses, old.rows)
-		return
-	}
 	s := &old.series
 	at, found := slices.BinarySearchFunc(m.series, s, func(a, b *series) int { return compareLabels(a.label, b.label) })
 	if found {
@@ -262,7 +263,7 @@ func (m *Meter) restoreSeries(old *savedSeries, sameBoot bool, open func(ledger.
 	s.counts, s.slot, s.ceilings = true, m.ledger.Open(), m.newCeilings()
 	open(s.slot, old.rows)
 	m.series = slices.Insert(m.series, at, s)
-	if !old.lives || m.processes[old.of.id] != nil {
+	if !old.lives || !sameBoot || m.processes[old.of.id] != nil {
 		return
 	}
 	a := m.openProcess(old.of.id, old.of.kernel)

@@ -37,6 +37,7 @@ func (m *Meter) Tick() {
 		m.endIdle(now)
 		m.closeEnded()
 		m.list(now)
+		m.retireSeries()
 		m.sumRest()
 		m.save() // before anybody can see what it covers
 	}

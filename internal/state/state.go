@@ -35,8 +35,10 @@ type Store struct {
 	last  []byte // what Save was last given
 
 	reserve  chan []byte // to the writer; closed by Close
-	reserved chan error  // from the writer
+	reserved chan error  // from the writer; has room for the results of Reserve and Close
 	buffer   []byte      // the writer's while it writes
+	closing  time.Duration
+	closed   bool
 }
 
 // A LockedError says that another instance uses the directory.
@@ -78,7 +80,7 @@ func Open(run, lib string) (*Store, error) {
 func newStore(run, lib string, d disk) *Store {
 	return &Store{
 		run: file{path: filepath.Join(run, fileName)}, lib: filepath.Join(lib, fileName), disk: d,
-		reserve: make(chan []byte, 1), reserved: make(chan error, 1),
+		reserve: make(chan []byte, 1), reserved: make(chan error, 2), closing: closing,
 	}
 }
 
@@ -167,10 +169,11 @@ func (s *Store) write() {
 // Close writes the last state to lib and gives up the locks. It waits for the disk for a few seconds only.
 func (s *Store) Close() error {
 	err := s.run.close()
-	if s.reserve == nil {
+	if s.closed {
 		return err
 	}
-	timeout := time.NewTimer(closing)
+	s.closed = true
+	timeout := time.NewTimer(s.closing)
 	defer timeout.Stop()
 	if s.last != nil {
 		select { // the buffer belongs to the writer, which may still have it
@@ -180,7 +183,6 @@ func (s *Store) Close() error {
 		}
 	}
 	close(s.reserve)
-	s.reserve = nil
 	for {
 		select {
 		case e, more := <-s.reserved:
