@@ -13,7 +13,9 @@ import (
 // A machine is the account of a virtual machine.
 type machine struct {
 	vmmap.VM
-	series *vmSeries // of its present name
+	series *vmSeries   // of its present name
+	former []*vmSeries // of names that it had before, as long as they are shown
+	past   Energies    // what its series held that have been retired
 	// present says that it exists, running or not: the map has it, or an earlier run had it and nothing
 	// has contradicted that yet (libvirt may still be starting, and needs the machine's share to be there).
 	present bool
@@ -72,7 +74,7 @@ func (m *Meter) machineOf(uuid string) *machine {
 	ms := &m.machines
 	a := ms.byUUID[uuid]
 	if a == nil {
-		a = &machine{VM: vmmap.VM{UUID: uuid}}
+		a = &machine{VM: vmmap.VM{UUID: uuid}, past: m.pastOf(uuid)}
 		ms.byUUID[uuid] = a
 	}
 	return a

@@ -93,6 +93,7 @@ type Meter struct {
 	series     []*series  // of processes listed, and for a while of those that were; by label
 	machines   machines
 	rest       []row      // what each zone gave the processes that do not count in a series
+	row        []row      // scratch
 	candidates []*process // scratch
 	errors     []ErrorCount
 	duration   Histogram
@@ -142,6 +143,7 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 	for s := range m.reserve.fixed {
 		m.reserve.fixed[s] = m.newCeilings()
 	}
+	m.row = make([]row, len(m.zones))
 	m.created = o.Clock.Now()
 	m.restore(saved)
 	m.sumRest()

@@ -115,9 +115,16 @@ func (m *Meter) marks() (n uint64) {
 	return n
 }
 
-// covered says whether no counter is above what the disk has.
-func (m *Meter) covered() bool {
-	return m.reserve.marks == m.marks() && m.eachShown(func(v uint64, c *ceiling, _ uint64) bool { return v <= c.durable })
+// covered says whether no counter is above what the disk has, and whether that is enough for a while.
+func (m *Meter) covered() (ok, enough bool) {
+	ok = m.reserve.marks == m.marks()
+	enough = ok
+	m.eachShown(func(v uint64, c *ceiling, _ uint64) bool {
+		ok = ok && v <= c.durable
+		enough = enough && !c.low(v)
+		return ok
+	})
+	return ok, ok && enough
 }
 
 // publishable says whether this tick's counters may be shown, and has the state written ahead when it is time.
@@ -131,12 +138,12 @@ func (m *Meter) publishable(now time.Duration) bool {
 		m.granted(err)
 	default:
 	}
-	ok, since := m.covered(), now-r.at
-	enough := ok && m.eachShown(func(v uint64, c *ceiling, _ uint64) bool { return !c.low(v) })
+	ok, enough := m.covered()
+	since := now - r.at
 	if !r.pending && (!enough || since >= reserveEvery || r.at == 0) && (!r.failed || since >= patience) {
 		m.ask(now, since)
 		m.await()
-		ok = ok || m.covered()
+		ok, _ = m.covered()
 	}
 	if ok || r.failed {
 		r.held = 0
@@ -203,7 +210,8 @@ func (m *Meter) granted(err error) {
 // publishLate publishes the Snapshot that waited for the disk, if that has answered.
 func (m *Meter) publishLate(err error) {
 	m.granted(err)
-	if s := m.waiting; s != nil && (err != nil || m.covered()) {
+	ok, _ := m.covered()
+	if s := m.waiting; s != nil && (err != nil || ok) {
 		m.waiting, m.published, m.reserve.held = nil, true, 0
 		m.publish(s)
 	}

@@ -213,7 +213,7 @@ func (m *Meter) restore(s *saved) {
 func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 	for i := range s.machines {
 		a := &s.machines[i]
-		a.present = true
+		a.present, a.past = true, m.pastOf(a.UUID)
 		m.machines.byUUID[a.UUID] = a
 	}
 	for i := range s.series {
@@ -232,6 +232,8 @@ func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 		}
 		if old.current {
 			v.machine.series = &v
+		} else {
+			v.machine.former = append(v.machine.former, &v)
 		}
 		m.machines.series = append(m.machines.series, &v)
 	}

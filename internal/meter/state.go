@@ -62,11 +62,10 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 		e.zone(z)
 	}
 	for s := range ledger.Slot(ledger.FixedRows) {
-		switch {
-		case s == ledger.Ended:
+		if s == ledger.Ended {
 			e.rows(m.rest, m.ceilings(s, ahead))
-		default:
-			e.rows(m.rowsOf(s), m.ceilings(s, ahead))
+		} else {
+			m.encodeRow(&e, s, m.ceilings(s, ahead))
 		}
 	}
 	e.uint(uint64(len(m.machines.ordered)))
@@ -106,11 +105,19 @@ func (m *Meter) encodeVMSeries(e *encoder, s *vmSeries, ahead bool) {
 	e.uint(uint64(s.seen.Unix()))
 	if ahead {
 		e.uint(s.cpuCeiling.asked)
-		e.rows(m.rowsOf(s.slot), s.ceilings)
+		m.encodeRow(e, s.slot, s.ceilings)
 		return
 	}
 	e.uint(s.cpu)
-	e.rows(m.rowsOf(s.slot), nil)
+	m.encodeRow(e, s.slot, nil)
+}
+
+// encodeRow writes what a row holds of each zone, or its ceilings.
+func (m *Meter) encodeRow(e *encoder, s ledger.Slot, ceilings []ceiling) {
+	for i := range m.row {
+		m.row[i][Active], m.row[i][Idle] = m.ledger.Energy(s, m.zones[i].index)
+	}
+	e.rows(m.row, ceilings)
 }
 
 // encodeSeries writes the series of processes that count: the others show 0, and are chosen anew.
@@ -137,9 +144,9 @@ func (m *Meter) encodeSeries(e *encoder, ahead bool) {
 			e.process(s.process)
 		}
 		if ahead {
-			e.rows(m.rowsOf(s.slot), s.ceilings)
+			m.encodeRow(e, s.slot, s.ceilings)
 		} else {
-			e.rows(m.rowsOf(s.slot), nil)
+			m.encodeRow(e, s.slot, nil)
 		}
 	}
 }

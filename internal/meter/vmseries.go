@@ -54,11 +54,13 @@ func (m *Meter) name(a *machine) {
 	if a.series != nil && a.series.name == name {
 		return
 	}
-	for _, s := range ms.series {
-		if s.machine == a && s.name == name {
-			a.series = s
-			return
-		}
+	if a.series != nil {
+		a.former = append(a.former, a.series)
+	}
+	if i := slices.IndexFunc(a.former, func(s *vmSeries) bool { return s.name == name }); i >= 0 {
+		a.series = a.former[i]
+		a.former = slices.Delete(a.former, i, i+1)
+		return
 	}
 	s := &vmSeries{
 		uuid: m.shown(a.UUID), name: name, machine: a,
@@ -72,6 +74,7 @@ func (m *Meter) name(a *machine) {
 			}
 			s.cpu, s.created = r.cpu, r.created
 			ms.setRetired(a.UUID, slices.Delete(all, i, i+1))
+			a.past = m.pastOf(a.UUID)
 		}
 	}
 	a.series = s
@@ -83,19 +86,23 @@ func compareVMSeries(a, b *vmSeries) int {
 	return cmp.Or(strings.Compare(a.uuid, b.uuid), strings.Compare(a.name, b.name))
 }
 
-// before sums what a VM was charged under other names, or before its series was retired.
-func (m *Meter) before(a *machine) (sum Energies) {
-	for _, s := range m.machines.series {
-		if s.machine == a && !s.current() {
-			sum.add(m.energiesOf(s.slot))
-		}
-	}
-	for _, r := range m.machines.retired[a.UUID] {
+// pastOf sums what the retired series of a VM held.
+func (m *Meter) pastOf(uuid string) (sum Energies) {
+	for _, r := range m.machines.retired[uuid] {
 		for z, e := range r.rows {
 			for p := range e {
 				sum[m.zones[z].Kind][p] += e[p]
 			}
 		}
+	}
+	return sum
+}
+
+// before sums what a VM was charged under other names.
+func (m *Meter) before(a *machine) Energies {
+	sum := a.past
+	for _, s := range a.former {
+		sum.add(m.energiesOf(s.slot))
 	}
 	return sum
 }
@@ -116,8 +123,11 @@ func (m *Meter) retire(now time.Time) {
 			name: s.name, rows: m.rowsOf(s.slot), cpu: s.cpu, created: s.created, at: now,
 		}))
 		m.ledger.Close(s.slot, ledger.RetiredVMs)
-		if s.current() {
-			delete(ms.byUUID, s.machine.UUID)
+		if a := s.machine; s.current() {
+			delete(ms.byUUID, a.UUID)
+		} else {
+			a.former = slices.DeleteFunc(a.former, func(other *vmSeries) bool { return other == s })
+			a.past = m.pastOf(a.UUID)
 		}
 		return true
 	})
