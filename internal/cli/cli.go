@@ -193,13 +193,19 @@ func (e *Env) Load(cmd *cobra.Command, keys map[string]string) (config.Config, *
 	for flag, key := range keys {
 		all[flag] = key
 	}
+	var odd []config.Problem
 	c, err := config.Load(config.Options{
 		Program: e.Program.Kind, Path: e.path, Flags: cmd.Flags(), Keys: all, Env: os.Environ(),
+		Warn: func(p config.Problem) { odd = append(odd, p) },
 	})
 	if err != nil {
 		return c, nil, err
 	}
-	return c, newLogger(cmd.ErrOrStderr(), c.Log), nil
+	log := newLogger(cmd.ErrOrStderr(), c.Log)
+	for _, p := range odd {
+		log.Warn("ignoring a variable that is no key of the configuration", "variable", p.Key, "hint", p.Allowed)
+	}
+	return c, log, nil
 }
 
 func newLogger(w io.Writer, c config.Log) *slog.Logger {

@@ -179,7 +179,6 @@ func TestProblems(t *testing.T) {
 		"misspelt section":  {"promtheus: {listen: x}", "", "did you mean prometheus?"},
 		"line":              {"interval: 1s\n\nfoo: 1\n", "", "scaph.yaml:3: foo"},
 		"wrong case":        {"Interval: 1s", "", "did you mean interval?"},
-		"variable":          {"", "SCAPH_TREE_PAHT=/x", "SCAPH_TREE_PAHT: no such variable; did you mean SCAPH_TREE_PATH?"},
 		"twice":             {"interval: 1s\ninterval: 2s", "", "second time"},
 		"section twice":     {"tree: {}\ntree: {}", "", "second time"},
 		"no section":        {"tree: true", "", "tree: a section is expected here; its keys: enabled, path, owner, publish"},
@@ -242,9 +241,9 @@ func TestProblems(t *testing.T) {
 }
 
 func TestAllProblemsAtOnce(t *testing.T) {
-	_, err := load(t, "interval: 1\nfoo: 1\ntree: {path: x, publish: {quantum: 7}}", "SCAPH_NO=1", "SCAPH_LOG_LEVEL=loud")
+	_, err := load(t, "interval: 1\nfoo: 1\ntree: {path: x, publish: {quantum: 7}}", "SCAPH_LOG_LEVEL=loud")
 	var e *Error
-	if !errors.As(err, &e) || len(e.Problems) != 6 {
+	if !errors.As(err, &e) || len(e.Problems) != 5 {
 		t.Fatal(err)
 	}
 	if _, err := Load(Options{Program: Host, Path: "/nonexistent/scaph.yaml"}); !errors.Is(err, os.ErrNotExist) {
@@ -263,22 +262,56 @@ func TestGuestDoesNotKnowTheHostsKeys(t *testing.T) {
 	}
 }
 
-// What others put into our environment is not a mistake of the operator's.
+// What others put into our environment is not a mistake of the operator's: it is told, and does no harm.
 func TestForeignVariables(t *testing.T) {
-	for _, name := range []string{
-		"SCAPH_WARP10_WRITE_TOKEN", "SCAPH_HOST_SERVICE_HOST", "SCAPH_SERVICE_PORT", "SCAPH_SERVICE_PORT_HTTP",
-		"SCAPH_HOST_PORT", "SCAPH_PORT_8080_TCP", "SCAPH_PORT_8080_TCP_ADDR", "SCAPHANDRE_POWERCAP_PATH",
+	warnings := func(variable string) (warnings []Problem, err error) {
+		_, err = Load(Options{Program: Host, Env: []string{variable}, Warn: func(p Problem) { warnings = append(warnings, p) }})
+		return warnings, err
+	}
+	for name, meant := range map[string]string{
+		"SCAPH_SERVICE_HOST": "", "SCAPH_SERVICE_PORT": "", "SCAPH_SERVICE_PORT_HTTP": "", "SCAPH_PORT": "", // Kubernetes
+		"SCAPH_PORT_8080_TCP": "", "SCAPH_PORT_8080_TCP_ADDR": "", "SCAPH_HOST_SERVICE_HOST": "", "SCAPH_HOST_PORT": "",
+		"SCAPH_HOST": "", "SCAPH_": "", "SCAPH_x\ny": "",
+		"SCAPH_TREE_PAHT": "SCAPH_TREE_PATH", "SCAPH_LIBVIRT_ENABLE": "SCAPH_LIBVIRT_ENABLED",
 	} {
-		if _, err := load(t, "", name+"=tcp://10.0.0.1:8080"); err != nil {
-			t.Errorf("%s: %v", name, err)
+		got, err := warnings(name + "=tcp://10.0.0.1:8080")
+		if err != nil || len(got) != 1 || !strings.Contains(got[0].String(), "did you mean SCAPH_") || !strings.Contains(got[0].String(), meant) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"SCAPH_WARP10_WRITE_TOKEN", "SCAPHANDRE_POWERCAP_PATH", "scaph_interval", "PATH"} {
+		if got, err := warnings(name + "=x"); err != nil || len(got) > 0 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, variable := range []string{"SCAPH_INTERVAL=tcp://10.0.0.1:8080", "SCAPH_INTERVAL=", "SCAPH_TREE_PUBLISH_VMS={web: 7}"} {
+		if _, err := warnings(variable); err == nil {
+			t.Errorf("%s: a wrong value of a key is accepted", variable)
 		}
 	}
 	seen := map[string]string{}
 	for _, k := range keysOf(Host) {
-		if other := seen[k.env()]; other != "" || notKeys.MatchString(k.env()) {
+		if other := seen[k.env()]; other != "" || notKeys[k.env()] {
 			t.Errorf("%s cannot be set by %s (%s)", k.name, k.env(), other)
 		}
 		seen[k.env()] = k.name
+	}
+}
+
+// YAML has booleans where people write profiles: the message says what to write.
+func TestProfileThatIsABoolean(t *testing.T) {
+	for text, hint := range map[string]string{
+		"{vms: {web: off}}":              `web]: write {profile: off}`,
+		"{vms: {web: false}}":            `web]: write {profile: "off"}`,
+		"{vms: {web: untrusted}}":        `web]: write {profile: untrusted}`,
+		"{vms: {web: {profile: false}}}": `write "off"`,
+		"{profile: false}":               `write "off"`,
+		"{profile: no}":                  `trusted, untrusted or off`,
+	} {
+		_, err := load(t, "tree: {publish: "+text+"}")
+		if err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%s: %v, want %q", text, err, hint)
+		}
 	}
 }
 

@@ -1,11 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -24,6 +24,7 @@ type Options struct {
 	Flags   *pflag.FlagSet    // those that were set on the command line count
 	Keys    map[string]string // name of a flag to the key that it sets; other flags are not looked at
 	Env     []string          // as os.Environ gives it
+	Warn    func(Problem)     // takes what is odd and does no harm; nil: nobody wants to know
 }
 
 // Load reads, merges and validates. The error is an *Error, unless the file cannot be read.
@@ -32,6 +33,7 @@ func Load(o Options) (Config, error) {
 		keys:  keysOf(o.Program),
 		viper: viper.New(),
 		where: map[string]string{},
+		warn:  o.Warn,
 	}
 	if o.Path != "" {
 		text, err := os.ReadFile(o.Path)
@@ -57,6 +59,7 @@ type loader struct {
 	viper    *viper.Viper
 	where    map[string]string // key to the place that set it
 	problems []Problem
+	warn     func(Problem)
 }
 
 func (l *loader) problem(p Problem) { l.problems = append(l.problems, p) }
@@ -190,15 +193,15 @@ func (l *loader) candidates() []string {
 	return names
 }
 
-// Variables with our prefix that are no keys: secrets, which have no place in a file that people
-// show around, and what Kubernetes sets in every pod for a service whose name begins with "scaph".
-var notKeys = regexp.MustCompile(`^SCAPH_(WARP10_WRITE_TOKEN|([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PORT|PROTO|ADDR))?)?))$`)
+// notKeys are variables with our prefix that are no keys: secrets, which have no place in a file that people show around.
+var notKeys = map[string]bool{"SCAPH_WARP10_WRITE_TOKEN": true}
 
-// environment takes the values of variables that begin with SCAPH_.
+// environment takes the values of variables that begin with SCAPH_. One that is no key is a warning only: others set such
+// variables too, as Kubernetes does in every pod beside a Service whose name begins with "scaph".
 func (l *loader) environment(env []string) {
 	for _, variable := range slices.Sorted(slices.Values(env)) {
 		name, value, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, envPrefix) || notKeys.MatchString(name) {
+		if !strings.HasPrefix(name, envPrefix) || notKeys[name] {
 			continue
 		}
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.env() == name })
@@ -207,7 +210,9 @@ func (l *loader) environment(env []string) {
 			for j, k := range l.keys {
 				names[j] = k.env()
 			}
-			l.problem(Problem{Where: "environment", Key: printable(name), Why: "no such variable", Allowed: "did you mean " + nearest(name, "_", names) + "?"})
+			if l.warn != nil {
+				l.warn(Problem{Where: "environment", Key: printable(name), Why: "no such variable", Allowed: "did you mean " + nearest(name, "_", names) + "?"})
+			}
 			continue
 		}
 		k := l.keys[i]
@@ -301,8 +306,8 @@ func (l *loader) value(c *Config, k key) {
 // reject notes that the value of a key is not allowed.
 func (l *loader) reject(k key, value string, err error) {
 	p := Problem{Where: l.where[k.name], Key: k.name, Value: value, Allowed: k.allowed}
-	if k.isMap(new(Config)) && err != nil {
-		p.Why = reason(err) // which of its elements is the problem
+	if what := hint(""); err != nil && (k.isMap(new(Config)) || errors.As(err, &what)) {
+		p.Why = reason(err) // which of its elements is the problem, or what to write
 	}
 	l.problem(p)
 }

@@ -93,6 +93,18 @@ func convert(from, to reflect.Value) (any, error) {
 			return nil, errors.New("a duration needs a unit, as in 1s")
 		}
 		return time.ParseDuration(text)
+	case *VMPublish:
+		if flag, ok := raw.(bool); ok {
+			text, isText = boolProfile(flag), true
+		}
+		if isText {
+			return nil, hint("write {profile: " + text + "}")
+		}
+		return raw, nil
+	case *Profile:
+		if flag, ok := raw.(bool); ok {
+			return nil, hint("write " + boolProfile(flag))
+		}
 	case encoding.TextUnmarshaler:
 		if flag, ok := raw.(bool); ok {
 			text, isText = strconv.FormatBool(flag), true
@@ -127,4 +139,17 @@ func convert(from, to reflect.Value) (any, error) {
 		}
 	}
 	return raw, nil
+}
+
+// A hint says what to write instead of a value that cannot be meant.
+type hint string
+
+func (h hint) Error() string { return string(h) }
+
+// boolProfile is what was meant by a profile that YAML took for a boolean: "off" is one to many of its writers.
+func boolProfile(on bool) string {
+	if on {
+		return string(Trusted)
+	}
+	return strconv.Quote(string(Off))
 }

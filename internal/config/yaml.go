@@ -109,9 +109,16 @@ func printable(s string) string {
 func reason(err error) string {
 	var decode *mapstructure.DecodeError
 	if errors.As(err, &decode) {
-		return printableReason(decode.Name() + ": " + decode.Unwrap().Error())
+		text := decode.Unwrap().Error()
+		if name := decode.Name(); name != "" {
+			text = name + ": " + text
+		}
+		return printableReason(text)
 	}
 	return printableReason(err.Error())
 }
 
-func printableReason(s string) string { return strings.Trim(strconv.Quote(s), `"`) }
+func printableReason(s string) string {
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
