@@ -84,7 +84,7 @@ func (fs *filesystem) attr(st *state, place int, f file, a *fuse.Attr) {
 	var room [maxContent]byte
 	a.Size = uint64(len(fs.tree.content(room[:0], st, place, f, v)))
 	if n.mode == modeSecret {
-		a.Gid = fs.tree.group
+		a.Gid = fs.tree.group.Load()
 	}
 }
 

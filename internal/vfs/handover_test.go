@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/test/fdstore"
 )
 
@@ -115,54 +114,6 @@ func TestKillWithoutStore(t *testing.T) {
 	c.end(t, unix.SIGTERM)
 	if mounted("/proc", path) {
 		t.Error("still mounted after SIGTERM, though nobody could take it over")
-	}
-}
-
-// TestReload serves the mount by one tree after another in the same process, under readers; a tree that moves cannot be.
-func TestReload(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tree")
-	tree := NewTree("test", 0)
-	publish(t, tree, update(testTime, 7, testVMs(3)...))
-	s, err := Mount(tree, options(t, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	begin := func() (end func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		serving := s
-		go func() { served <- serving.Serve(ctx) }()
-		return func() {
-			cancel()
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	end := begin()
-	prime(t, path)
-	r := startReaders(t, path, 8)
-	for i := range 20 {
-		target := r.count() + 20
-		poll(t, "reads", func() bool { return r.count() >= target })
-		end()
-		if _, err := s.Successor(NewTree("test", 0), options(t, path+"2")); !errors.Is(err, ErrIncompatible) {
-			t.Errorf("moved: %v, want ErrIncompatible", err)
-		}
-		tree := NewTree("test", 0)
-		if s, err = s.Successor(tree, options(t, path)); err != nil {
-			t.Fatal(err)
-		}
-		end = begin()
-		publish(t, tree, update(testTime, energy.Microjoules(8+i), testVMs(3)...)) // readers wait for it
-	}
-	r.finish(t)
-	end()
-	if err := s.Unmount(); err != nil {
-		t.Error(err)
-	}
-	if len(r.failures) > 0 {
-		t.Error(r.failures[0])
 	}
 }
 

@@ -83,6 +83,10 @@ func makeMountPoint(path string) error {
 	case err != nil:
 		return fmt.Errorf("tree: mount point: %w", err)
 	}
+	return checkMountPoint(path)
+}
+
+func checkMountPoint(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return fmt.Errorf("tree: mount point: %w", err)
@@ -107,12 +111,8 @@ func clearStale(path string, o Options) error {
 		if err != nil || len(mounts) == 0 {
 			return err
 		}
-		top := mounts[len(mounts)-1]
-		if !top.ours() {
-			return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path", path, top.source, top.fstype)
-		}
-		if err := stale(path); err != nil {
-			return fmt.Errorf("tree: %s is %w", path, err)
+		if err := inTheWay(path, mounts[len(mounts)-1]); err != nil {
+			return err
 		}
 		o.Log.Warn("taking away a stale mount of an earlier process; guests that hold it must be restarted", "path", path)
 		if err := detach(path); err != nil {
@@ -120,6 +120,17 @@ func clearStale(path string, o Options) error {
 		}
 	}
 	return fmt.Errorf("tree: %s has more than %d mounts on top of each other", path, maxStacked)
+}
+
+// inTheWay says why a mount at the path cannot be taken away; nil if it can.
+func inTheWay(path string, top mountEntry) error {
+	if !top.ours() {
+		return fmt.Errorf("tree: %s is already a mount of %s (type %s): unmount it, or choose another tree.path", path, top.source, top.fstype)
+	}
+	if err := stale(path); err != nil {
+		return fmt.Errorf("tree: %s is %w", path, err)
+	}
+	return nil
 }
 
 // stale is nil for a mount whose descriptor nobody has any more: a question fails at once. Somebody who serves it answers,

@@ -1,9 +1,6 @@
 package vfs
 
-import (
-	"errors"
-	"os"
-)
+import "errors"
 
 // Start serves the mount that an earlier process left in the store, or makes a new one and leaves it there
 // for the next. A nil Store is one that is not there: the tree works, and guests must be restarted after scaph is.
@@ -37,29 +34,16 @@ func Start(t *Tree, o Options, st *Store) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(unfit, err)
 	}
-	if err := st.Put(s.Handover()); err != nil {
-		o.Log.Warn("the mount will not outlive this process: after a restart of scaph, "+
-			"guests that hold it must be restarted too", "why", err)
-	} else {
-		s.store = st
-	}
+	s.Keep(st)
 	return s, nil
 }
 
-// Successor serves the same mount with another tree, in the same process: the reload of a configuration. It is
-// called after Serve; the Server is of no use afterwards. The error is ErrIncompatible if the mount is to be at
-// another path; then the old Server is as it was.
-func (s *Server) Successor(t *Tree, o Options) (*Server, error) {
-	h := s.Handover()
-	fd, err := duplicate(h.Device)
-	if err != nil {
-		return nil, err
+// Keep leaves the mount in the store for the next process.
+func (s *Server) Keep(st *Store) {
+	if err := st.Put(s.Handover()); err != nil {
+		s.log.Warn("the mount will not outlive this process: after a restart of scaph, "+
+			"guests that hold it must be restarted too", "why", err)
+		return
 	}
-	h.Device = os.NewFile(uintptr(fd), fuseDevice) // which Resume closes; should it fail, ours is as it was
-	next, err := Resume(t, h, o)
-	if err != nil {
-		return nil, err
-	}
-	next.store = s.store
-	return next, s.device.close()
+	s.store = st
 }

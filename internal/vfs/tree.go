@@ -45,7 +45,7 @@ type Update struct {
 // A Tree holds what is served. Publish and any number of servers may use it at the same time.
 type Tree struct {
 	version string
-	group   uint32
+	group   atomic.Uint32
 	state   atomic.Pointer[state]
 	reads   atomic.Uint64
 	resumes atomic.Uint64
@@ -58,10 +58,14 @@ type Tree struct {
 // NewTree makes an empty tree. Version stands in each VM's scaph/version; group is the id of the group that
 // may read energy_uj beside root.
 func NewTree(version string, group uint32) *Tree {
-	t := &Tree{version: version, group: group, filled: make(chan struct{})}
+	t := &Tree{version: version, filled: make(chan struct{})}
+	t.SetGroup(group)
 	t.state.Store(&state{shape: newShape(nil), names: new(index), since: time.Now()})
 	return t
 }
+
+// SetGroup changes the group that may read energy_uj beside root. Nobody caches whom it belongs to: it holds at once.
+func (t *Tree) SetGroup(group uint32) { t.group.Store(group) }
 
 // Reads gives the number of reads of files answered so far.
 func (t *Tree) Reads() uint64 { return t.reads.Load() }
