@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 
@@ -17,86 +18,181 @@ import (
 
 // A host is what lives as long as the process, while configurations come and go.
 type host struct {
-	store  *vfs.Store  // the service manager's descriptor store; what was left in it can be taken once
-	server *vfs.Server // of the mounted tree, nil while there is none
-	tree   *vfs.Tree   // what server serves
-	group  uint32      // that may read the counters in tree, beside root
+	store     *vfs.Store // the service manager's descriptor store; what was left in it can be taken once
+	tree      *vfs.Tree  // that all servers serve; nil before the first
+	publisher *vfs.Publisher
+	serving   *serving // nil while there is no tree
+	started   bool     // a service runs, or has run
 }
 
-// addTree mounts the tree, or goes on with the one that is mounted, and keeps it fed. Nil counters say that there is none.
+// A serving is a mount that is served, from one configuration to the next where that does not move it.
+type serving struct {
+	server *vfs.Server
+	stop   context.CancelFunc
+	ended  chan struct{}
+	err    error // why, read when ended is closed
+}
+
+func newServing(server *vfs.Server) *serving {
+	return &serving{server: server, ended: make(chan struct{})}
+}
+
+func (s *serving) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() {
+		defer close(s.ended)
+		s.err = s.server.Serve(ctx)
+	}()
+}
+
+// watch returns when the tree is not served any more.
+func (s *serving) watch(ctx context.Context) error {
+	select {
+	case <-s.ended:
+		return s.err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// end stops serving, and returns when all requests that were taken are answered.
+func (s *serving) end() {
+	s.stop()
+	<-s.ended
+}
+
+// addTree adds the tree to an App: it goes on with the one that is mounted, or mounts it. What is served now stays as it is
+// until the App starts. Nil counters say that there is none.
 func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
+	a.OnStart(func() { h.started = true })
 	c := a.Config.Tree
 	if c.Enabled == config.None {
-		return nil, h.unmount()
+		return nil, h.removeTree(a)
 	}
-	if err := h.startTree(c, a.Config.Host.Procfs, a.Log); err != nil {
-		// A mount that was left for us and is of no use any more is replaced before the next start of the service.
+	group, err := findGroup(a.Config, a.Log)
+	next := h.serving
+	if err == nil && (next == nil || !next.server.At(c.Path)) {
+		next, err = h.mountTree(a, group)
+	}
+	if err != nil {
+		// A tree that guests have is not given up for one that may not come; and a mount that was left for us and is of no use
+		// any more is replaced before the next start of the service.
 		replaced := errors.Is(err, vfs.ErrIncompatible) || errors.Is(err, vfs.ErrUnmounted)
-		if c.Enabled == config.On || replaced {
+		if c.Enabled == config.On || c.Owner != vfs.Auto || h.serving != nil || replaced {
 			return nil, err
 		}
-		a.Log.Warn("there is no tree: guests cannot read their meters", "why", err)
+		a.Log.Warn("there is no tree: guests cannot read their meters", "error", err)
 		return nil, nil
 	}
-	a.Log.Info("serving the tree", "path", h.server.Path())
-	a.Add(app.Service{Name: "tree", Run: h.server.Serve})
+	a.OnStart(func() {
+		h.tree.SetGroup(group)
+		a.Log.Info("serving the tree", "path", next.server.Path())
+	})
+	a.Add(app.Service{Name: "tree", Run: func(ctx context.Context) error { return next.watch(ctx) }})
 	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
-		feed(ctx, a.Meter, h.tree, c.Publish, a.Config.Sensor.Basis == "psys", a.Log)
+		h.feed(ctx, a)
 		return nil
 	}})
 	return h.tree, nil
 }
 
-// startTree sees to it that h.server serves h.tree at the configured path.
-func (h *host) startTree(c config.Tree, procfs string, log *slog.Logger) error {
-	group, why, err := vfs.FindGroup("/", c.Owner)
+// findGroup finds who may read the counters of the tree, beside root.
+func findGroup(c config.Config, log *slog.Logger) (uint32, error) {
+	group, why, err := vfs.FindGroup("/", c.Tree.Owner)
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("tree.owner: %w", err)
 	}
 	log.Debug("who may read the counters of the tree, beside root", "group", why)
-	if h.tree == nil || h.group != group {
-		version, _ := cli.Version()
-		h.tree, h.group = vfs.NewTree(version, group), group
+	return group, nil
+}
+
+// removeTree has the tree taken away when the App starts.
+func (h *host) removeTree(a *app.App) error {
+	if h.serving == nil {
+		return nil
 	}
-	options := vfs.Options{Path: c.Path, Procfs: procfs, Log: log}
-	if h.server != nil { // a reload: guests see nothing of it, unless the tree moves
-		next, err := h.server.Successor(h.tree, options)
-		if err == nil {
-			h.server = next
+	if err := vfs.MayMount(); err != nil {
+		return fmt.Errorf("tree.enabled: a reload cannot take the tree away; restart the service: %w", err)
+	}
+	a.OnStart(func() {
+		if err := h.unmount(); err != nil {
+			a.Log.Error("the tree could not be taken away", "error", err)
+		}
+	})
+	return nil
+}
+
+// mountTree makes a mount ready that is served from the App's start on, in the place of the one there is.
+func (h *host) mountTree(a *app.App, group uint32) (*serving, error) {
+	if h.tree == nil {
+		version, _ := cli.Version()
+		h.tree, h.publisher = vfs.NewTree(version, group), vfs.NewPublisher(rand.Float64)
+	}
+	options := vfs.Options{Path: a.Config.Tree.Path, Procfs: a.Config.Host.Procfs, Log: a.Log}
+	var server *vfs.Server
+	var err error
+	if h.serving == nil {
+		server, err = vfs.Start(h.tree, options, h.store)
+	} else if server, err = vfs.Mount(h.tree, options); err != nil {
+		err = fmt.Errorf("tree.path: a reload cannot move the tree; restart the service: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next := newServing(server)
+	drop := server.Unmount // of a reload that comes to nothing
+	if !h.started {
+		drop = server.Leave
+	}
+	taken := false
+	a.OnClose(func() error {
+		if taken {
 			return nil
 		}
-		log.Warn("the tree is mounted anew; guests that hold it must be restarted", "why", err)
-		if err := h.unmount(); err != nil {
-			return err
+		return drop()
+	})
+	a.OnStart(func() {
+		taken = true
+		next.begin()
+		if h.serving != nil {
+			a.Log.Warn("the tree has moved; guests that hold it must be restarted", "from", h.serving.server.Path(), "to", server.Path())
+			if err := h.unmount(); err != nil {
+				a.Log.Error("the former mount of the tree stays", "error", err)
+			}
+			server.Keep(h.store)
 		}
-	}
-	h.server, err = vfs.Start(h.tree, options, h.store)
-	return err
+		h.serving = next
+	})
+	return next, nil
 }
 
 func (h *host) unmount() error {
-	if h.server == nil {
+	if h.serving == nil {
 		return nil
 	}
-	server := h.server
-	h.server = nil
-	return server.Unmount()
+	former := h.serving
+	h.serving = nil
+	former.end()
+	return former.server.Unmount()
 }
 
-// leave is the end: a mount that waits in the store for the next process stays, another one goes.
+// leave is the end: a mount that waits in the store for the next process stays, another one goes. Until now guests' reads
+// were answered, whatever else took its time to end.
 func (h *host) leave() error {
-	if h.server == nil {
+	if h.serving == nil {
 		return nil
 	}
-	return h.server.Leave()
+	h.serving.end()
+	return h.serving.server.Leave()
 }
 
 // feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
-func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Publish, psys bool, log *slog.Logger) {
-	publisher := vfs.NewPublisher(rand.Float64)
+func (h *host) feed(ctx context.Context, a *app.App) {
+	publish, psys := a.Config.Tree.Publish, a.Config.Sensor.Basis == "psys"
 	var readings []vfs.Reading
 	var seq uint64
-	for s := m.Next(ctx, 0); s != nil; s = m.Next(ctx, seq) {
+	for s := a.Meter.Next(ctx, 0); s != nil; s = a.Meter.Next(ctx, seq) {
 		seq = s.Seq
 		readings = readings[:0]
 		for i := range s.VMs {
@@ -105,12 +201,12 @@ func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Pu
 			}
 			readings = append(readings, reading(&s.VMs[i], publish, psys))
 		}
-		vms, due := publisher.Publish(s.Time, readings)
+		vms, due := h.publisher.Publish(s.Time, readings)
 		if !due {
 			continue
 		}
-		if err := tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
-			log.Error("a virtual machine cannot be shown in the tree", "error", err)
+		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
+			a.Log.Error("a virtual machine cannot be shown in the tree", "error", err)
 		}
 	}
 }
