@@ -21,8 +21,8 @@ func main() {
   scaph-guest check                # can it work here, and if not, why
   scaph-guest stdout               # a table every 2 s
   scaph-guest prometheus           # http://127.0.0.1:8080/metrics`,
-		Commands: func(e *cli.Env) []*cobra.Command {
-			return []*cobra.Command{mountCommand(), checkCommand(e)}
+		Commands: func(*cli.Env) []*cobra.Command {
+			return []*cobra.Command{mountCommand()}
 		},
 	}))
 }

@@ -136,7 +136,7 @@ func table(ctx context.Context, out io.Writer, m *meter.Meter, g *guest) error {
 }
 
 func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
+	f, ok := out.(interface{ Fd() uintptr })
 	if !ok {
 		return false
 	}

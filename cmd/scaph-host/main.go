@@ -30,10 +30,11 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
   scaph-host stdout                # a table every 2 s
   scaph-host run --config /etc/scaph/scaph-host.yaml`,
 		VMs:   openVMs,
-		Serve: h.serve,
+		Tree:  h.addTree,
+		Check: checkHost,
 		Commands: func(e *cli.Env) []*cobra.Command {
 			return []*cobra.Command{
-				vmsCommand(e), h.qemuCommand(e), checkCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
+				vmsCommand(e), h.qemuCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
 			}
 		},
 	})

@@ -30,8 +30,11 @@ A mount that the store still keeps for an earlier process is left as it is; a st
 				return cli.UsageErrorf("mount makes no sense by hand: no service manager would keep what it mounts (NOTIFY_SOCKET is not set); run and qemu mount by themselves")
 			}
 			c, log, err := e.Load(cmd, nil)
-			if err != nil || c.Tree.Enabled == config.None {
+			if err != nil {
 				return err
+			}
+			if c.Tree.Enabled == config.None {
+				return h.dropStored(c, log)
 			}
 			err = h.mountForStore(c, log)
 			if err != nil && c.Tree.Enabled == config.Auto {
@@ -63,6 +66,15 @@ func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
 	}
 	log.Info("mounted the tree", "path", server.Path())
 	return server.Close()
+}
+
+// dropStored lets go of a mount that is kept for the service, which is not to have one any more: its readers would wait for
+// ever.
+func (h *host) dropStored(c config.Config, log *slog.Logger) error {
+	if err := h.store.Remove(); err != nil {
+		return err
+	}
+	return vfs.Clear(vfs.Options{Path: c.Tree.Path, Procfs: c.Host.Procfs, Log: log})
 }
 
 // amongMountsOfInit refuses to mount where nobody would see it. A unit with ProtectSystem=, PrivateTmp= or the like gives

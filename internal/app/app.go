@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
@@ -21,13 +21,15 @@ import (
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
-	"github.com/scaph/scaph/internal/state"
 )
 
 // A Service runs until its context is done. An error ends the program.
 type Service struct {
 	Name string
 	Run  func(context.Context) error
+	// Drains says that the service may take a while to end, as one does that lets requests in flight finish. A
+	// successor does not wait for it.
+	Drains bool
 }
 
 // Options are what the configuration does not say.
@@ -38,33 +40,40 @@ type Options struct {
 	// VMs opens the source of virtual machines, and adds to the app what has to run and be closed for it. Nil: there
 	// are none.
 	VMs func(*App) (meter.VMSource, error)
+	// Former is the App that runs now, and whose place this one is to take; see Succeed. Nil: there is none.
+	Former *App
+	// FailedReloads counts the configurations that could not be taken; nil: there are none.
+	FailedReloads func() uint64
 }
-
-// Keep says whether the state is kept over a restart.
-type Keep int
-
-// The ways.
-const (
-	KeepNothing    Keep = iota // a look at the machine that ends soon
-	KeepNoChange               // such a look, which goes on from what the service has kept and leaves that as it is
-	KeepIfPossible             // a service by flags alone, perhaps without rights to the state's directories
-	KeepAlways                 // the service
-)
 
 // An App is a meter and what runs beside it.
 type App struct {
 	Config config.Config
 	Log    *slog.Logger
-	Meter  *meter.Meter // not there yet while Options.VMs is called
+	// Meter is not there yet while Options.VMs is called, and another one from Succeed on: it is to be read where it is used.
+	Meter *meter.Meter
 
-	linked   Linked
-	services []Service
-	closers  []func() error // in the order of opening
+	meter         meter.Options
+	kept          *kept // nil where nothing is kept over a restart
+	linked        Linked
+	failedReloads func() uint64
+	services      []Service
+	starters      []func()
+	closers       []func() error // in the order of opening
+	zonesChanged  chan struct{}
+	retire        chan struct{} // closed by Retire
+	retired       chan struct{} // closed when nothing measures or publishes any more
+	heir          *kept         // what a successor goes on from; written before retired is closed
+	ready         bool          // for a successor; likewise
 }
 
-// New opens the sources and makes the meter. Nothing runs until Run; whoever does not call Run calls Close.
+// New opens the sources and makes the meter: all that can fail. Nothing runs until Run; whoever does not call Run calls
+// Close. Where there is a Former it is not touched, and goes on.
 func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
-	a := &App{Config: c, Log: log, linked: o.Linked}
+	a := &App{
+		Config: c, Log: log, linked: o.Linked, failedReloads: o.FailedReloads,
+		zonesChanged: make(chan struct{}, 1), retire: make(chan struct{}), retired: make(chan struct{}),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -75,8 +84,7 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.OnClose(sensor.Close)
-	store, saved, err := a.openState(o.Keep) // early: a second instance ends here
-	if err != nil {
+	if err := a.openState(o); err != nil { // early: a second instance ends here
 		return nil, err
 	}
 
@@ -84,8 +92,7 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	zones := sensor.Zones()
-	domains := cputime.NewDomains(c.Host.Sysfs, cpus, domainZones(zones))
+	domains := cputime.NewDomains(c.Host.Sysfs, cpus, domainZones(sensor.Zones()))
 	cpu, note, err := openCPUSource(c, domains)
 	if err != nil {
 		return nil, err
@@ -97,10 +104,30 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	}
 	a.OnClose(cpu.Close)
 
-	options := meter.Options{
-		Sensor: sensor, CPU: cpu,
-		DomainOf:  func(z energy.Zone) int { return domains.OfZone(cputime.Zone{Package: z.Package, Die: z.Die}) },
-		CPUs:      len(cpus),
+	a.meter = meterOptions(c, log, sensor)
+	a.meter.CPU, a.meter.CPUs = cpu, len(cpus)
+	a.meter.DomainOf = func(z energy.Zone) int { return domains.OfZone(cputime.Zone{Package: z.Package, Die: z.Die}) }
+	if o.Program == config.Guest {
+		// The one zone of a guest may carry the shares of all the host's sockets.
+		a.meter.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }
+	}
+	if o.VMs != nil {
+		if a.meter.VMs, err = o.VMs(a); err != nil {
+			return nil, err
+		}
+	}
+	if unknown := unknownFloors(c, sensor.Zones()); unknown != "" {
+		log.Warn("a configured idle floor belongs to no zone", "key", "attribution.idle_watts", "unknown", unknown, "zones", names(sensor.Zones()))
+	}
+	a.Meter, err = a.newMeter()
+	return a, err
+}
+
+// meterOptions are what a meter needs that depends on the configuration and the sensor alone.
+func meterOptions(c config.Config, log *slog.Logger, sensor Sensor) meter.Options {
+	return meter.Options{
+		Sensor:    sensor,
+		DomainOf:  func(energy.Zone) int { return ledger.AllDomains },
 		MaxPower:  rapl.MaxPower,
 		Exe:       exeOf(c.Host.Procfs),
 		Shown:     export.LabelValue,
@@ -111,75 +138,105 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 		Listed:    c.Prometheus.Processes.Top,
 		BootID:    cputime.BootID(c.Host.Procfs),
 		Clock:     meter.SystemClock{},
-		Log:       log,
+
+		ScrapeInterval: c.Prometheus.ScrapeInterval,
+		Log:            log,
 	}
-	if store != nil {
-		options.State, options.Ahead = store, store
-	}
-	options.ScrapeInterval = c.Prometheus.ScrapeInterval
-	if o.Program == config.Guest {
-		// The one zone of a guest may carry the shares of all the host's sockets.
-		options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }
-	}
-	if o.VMs != nil {
-		if options.VMs, err = o.VMs(a); err != nil {
-			return nil, err
-		}
-	}
-	a.Meter, err = meter.New(options, saved...)
-	if errors.Is(err, meter.ErrNothingToMeasure) {
-		return nil, fmt.Errorf("%w: it has %s; sensor.basis chooses between package and psys", err, names(zones))
-	}
-	return a, err
 }
 
-// openState opens the store, nil where nothing is to be kept, and gives what was kept.
-func (a *App) openState(keep Keep) (store *state.Store, saved [][]byte, err error) {
-	if keep == KeepNothing {
-		return nil, nil, nil
-	}
-	run, lib := a.Config.State.Run, a.Config.State.Lib
-	if keep != KeepNoChange {
-		opened, err := state.Open(run, lib)
-		var locked *state.LockedError
-		switch {
-		case err == nil:
-			a.OnClose(opened.Close)
-			store = opened
-		case keep == KeepIfPossible && !errors.As(err, &locked):
-			a.Log.Warn("nothing is kept over a restart: counters will start at 0 again", "why", err)
-			return nil, nil, nil
-		default:
-			return nil, nil, err
+// newMeter makes the meter. With a Former it is made a second time when that one has ended, and goes on from its state.
+func (a *App) newMeter() (*meter.Meter, error) {
+	var saved [][]byte
+	if a.kept != nil {
+		saved = a.kept.states()
+		if a.kept.files != nil {
+			a.meter.State, a.meter.Ahead = a.kept, a.kept.newAhead()
 		}
 	}
-	if saved, err = state.Load(run, lib); err != nil && keep != KeepNoChange {
-		a.Log.Error("the state of the last run cannot be read", "error", err)
+	return newMeter(a.meter, a.Config.Sensor.Basis, saved...)
+}
+
+func newMeter(o meter.Options, basis string, saved ...[]byte) (*meter.Meter, error) {
+	m, err := meter.New(o, saved...)
+	if errors.Is(err, meter.ErrNothingToMeasure) {
+		return nil, fmt.Errorf("sensor.basis %s: %w: it has %s; choose package or psys", basis, err, names(o.Sensor.Zones()))
 	}
-	return store, saved, nil
+	return m, err
+}
+
+// Latest returns the last Snapshot, nil before the first tick, with the faults that are not the meter's.
+func (a *App) Latest() *meter.Snapshot {
+	s := a.Meter.Latest()
+	if s == nil || a.failedReloads == nil {
+		return s
+	}
+	n := a.failedReloads()
+	if n == 0 {
+		return s
+	}
+	with := *s
+	with.Errors = append(with.Errors[:len(s.Errors):len(s.Errors)], meter.ErrorCount{Component: "reload", Count: n})
+	return &with
 }
 
 // Add adds a service; before Run.
 func (a *App) Add(s Service) { a.services = append(a.services, s) }
 
+// OnStart adds what is to be done when the App begins to run, and where it succeeds another, when that one has ended. It can
+// not fail: what can was done before.
+func (a *App) OnStart(starter func()) { a.starters = append(a.starters, starter) }
+
 // OnClose adds what is to be closed when the app is; last first.
 func (a *App) OnClose(closer func() error) { a.closers = append(a.closers, closer) }
 
-// Run ticks and runs the services until ctx is done or one of them fails, and closes everything.
+// Succeed makes the App go on from where the former one has stopped; see Retire.
+func (a *App) Succeed(former *App) (err error) {
+	a.kept = former.heir
+	a.Meter, err = a.newMeter()
+	return err
+}
+
+// Run ticks and runs the services until ctx is done, one of them fails or Retire is called, and closes everything.
 func (a *App) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.Meter.Run(ctx) })
-	g.Go(func() error { a.notify(ctx); return nil })
-	g.Go(func() error { a.dropStarted(ctx); return nil })
-	for _, s := range a.services {
-		g.Go(func() error {
-			if err := s.Run(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s: %w", s.Name, err)
-			}
-			return nil
-		})
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	measuring, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, start := range a.starters {
+		start()
 	}
-	return errors.Join(g.Wait(), a.Close())
+	meters, drains := group{ctx: measuring, fail: end}, group{ctx: ctx, fail: end}
+	meters.run(Service{Name: "meter", Run: a.Meter.Run})
+	meters.run(Service{Name: "notify", Run: a.notify})
+	meters.run(Service{Name: "memory", Run: a.dropStarted})
+	for _, s := range a.services {
+		if s.Drains {
+			drains.run(s)
+		} else {
+			meters.run(s)
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-a.retire:
+		a.ready = true
+	}
+	stop()
+	err := meters.Wait()
+	if a.ready = a.ready && err == nil; a.ready {
+		a.heir, a.kept = a.kept, nil
+	}
+	close(a.retired)
+	end()
+	return errors.Join(err, drains.Wait(), a.Close())
+}
+
+// Retire has Run end, and returns when nothing measures or publishes any more, so that a successor may; services that
+// drain may go on for a while. It reports false where Run had come to its own end. It is called once, after Run was.
+func (a *App) Retire() (ready bool) {
+	close(a.retire)
+	<-a.retired
+	return a.ready
 }
 
 // Close gives back what New opened, last first. It may be called again.
@@ -189,6 +246,10 @@ func (a *App) Close() error {
 		err = errors.Join(err, a.closers[i]())
 	}
 	a.closers = nil
+	if a.kept != nil {
+		err = errors.Join(err, a.kept.close())
+		a.kept = nil
+	}
 	return err
 }
 
@@ -201,6 +262,18 @@ func names(zones []energy.Zone) string {
 		all[i] = z.Name
 	}
 	return strings.Join(all, ", ")
+}
+
+// unknownFloors names the configured idle floors of zones that are not there, "" if there are none. Such a zone may come later.
+func unknownFloors(c config.Config, zones []energy.Zone) string {
+	var unknown []string
+	for name := range c.Attribution.IdleWatts {
+		if !slices.ContainsFunc(zones, func(z energy.Zone) bool { return z.Name == name || z.Path == name }) {
+			unknown = append(unknown, strconv.Quote(name))
+		}
+	}
+	slices.Sort(unknown)
+	return strings.Join(unknown, ", ")
 }
 
 func idleWatts(configured map[string]float64) map[string]energy.Watts {

@@ -49,11 +49,12 @@ func (l Linked) Drop(log *slog.Logger) {
 
 // dropStarted returns, when the first Snapshot is there, what starting took: the garbage of reading the kernel's types, and
 // the pages of what ran to get there.
-func (a *App) dropStarted(ctx context.Context) {
+func (a *App) dropStarted(ctx context.Context) error {
 	if a.Meter.Next(ctx, 0) != nil {
 		debug.FreeOSMemory()
 		a.linked.Drop(a.Log)
 	}
+	return nil
 }
 
 // A mapping is a range of addresses with the content of a file.

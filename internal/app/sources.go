@@ -33,7 +33,14 @@ func OpenSensor(c config.Config, program config.Program, log *slog.Logger) (Sens
 	}
 	roots := rapl.DefaultRoots()
 	roots.Sysfs, roots.Procfs = c.Host.Sysfs, c.Host.Procfs
-	return rapl.Open(PowercapDir(c, program), rapl.WithLogger(log), rapl.WithRoots(roots))
+	reader, err := rapl.Open(PowercapDir(c, program), rapl.WithLogger(log), rapl.WithRoots(roots))
+	switch {
+	case err == nil:
+		return reader, nil
+	case c.Sensor.Powercap != "auto":
+		return nil, fmt.Errorf("sensor.powercap: %w", err)
+	}
+	return nil, err
 }
 
 // PowercapDir tells which directory the zones are read from.

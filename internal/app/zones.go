@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -12,9 +11,6 @@ import (
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
 )
-
-// ErrZonesChanged says that the machine has other zones than the meter was made for.
-var ErrZonesChanged = errors.New("the machine has other energy zones than before")
 
 // ticksPerLook is how many ticks pass between two looks for zones.
 const ticksPerLook = 60
@@ -29,8 +25,11 @@ func (a *App) unknown(zones []energy.Zone) bool {
 	})
 }
 
+// ZonesChanged delivers when the machine has other zones than the meter was made for; see WatchZones.
+func (a *App) ZonesChanged() <-chan struct{} { return a.zonesChanged }
+
 // WatchZones adds a service that looks for zones that were not there before (the driver was loaded late, a package came
-// online), and ends the app with ErrZonesChanged when there are any. A zone that vanished is no reason: it may come back.
+// online), and tells of them by ZonesChanged. A zone that vanished is no reason: it may come back.
 func (a *App) WatchZones(program config.Program) {
 	if a.Config.Sensor.Kind != "powercap" {
 		return
@@ -51,7 +50,10 @@ func (a *App) WatchZones(program config.Program) {
 				return nil
 			}
 			if _, err := reader.Rescan(); err == nil && a.unknown(reader.Zones()) {
-				return ErrZonesChanged
+				select {
+				case a.zonesChanged <- struct{}{}:
+				default: // told, and nothing done about it yet
+				}
 			}
 		}
 	}})

@@ -13,12 +13,14 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scaph/scaph/internal/app"
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/export/prometheus"
 	"github.com/scaph/scaph/internal/meter"
 )
 
@@ -26,6 +28,8 @@ import (
 const (
 	ExitFailure = 1 // it could not be done; the message says why
 	ExitUsage   = 2 // the command line or the configuration is wrong
+
+	exitPipe = 128 + int(syscall.SIGPIPE) // nobody reads our output any more: as for who is ended by that signal
 )
 
 // A Program is one of the two binaries.
@@ -37,11 +41,13 @@ type Program struct {
 
 	// VMs opens the source of virtual machines; see app.Options. Nil: there are none.
 	VMs func(context.Context, *app.App) (meter.VMSource, error)
+	// Tree adds the tree of meters to an App that is to serve it, as far as the configuration wants one, and
+	// returns its counters, nil where there is none. Nothing that runs is touched before the App starts. Nil: there never is one.
+	Tree func(*app.App) (prometheus.TreeCounters, error)
+	// Check looks at what only this program needs; running says that the service does.
+	Check func(ctx context.Context, c config.Config, running bool) []Finding
 	// Commands are those that only this program has.
 	Commands func(*Env) []*cobra.Command
-	// Serve does what `run` does, until ctx is done. It is called again after a reload, with the new configuration.
-	// Nil: the configured exporters.
-	Serve func(context.Context, *Env, config.Config, *slog.Logger) error
 }
 
 // An Env is what every command needs: the global flags, turned into a configuration and a logger.
@@ -50,7 +56,10 @@ type Env struct {
 	root    *cobra.Command
 	path    string // --config
 	keys    map[string]string
-	linked  app.Linked // of a service
+	linked  app.Linked         // of a service
+	server  *prometheus.Server // of the App that runs, nil if it has none
+
+	failedReloads atomic.Uint64
 }
 
 // Set by the linker.
@@ -73,28 +82,39 @@ func Version() (ver, rev string) {
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
-// Main runs the program and gives its exit code. It ends at SIGINT and SIGTERM, gracefully; at the second
+// Main runs the program and returns its exit code. It ends at SIGINT and SIGTERM, gracefully; at the second
 // one, at once.
 func Main(p Program) int {
 	frugal()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	// Whoever reads our output or our log may leave at any time. Asked for, the signal ends nothing: the write fails.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	env := newEnv(p)
+	out := &output{file: os.Stdout, stop: cancel}
+	env.root.SetOut(out)
 	err := env.root.ExecuteContext(ctx)
+	if failed := out.close(); closedPipe(failed) {
+		return exitPipe
+	} else if failed != nil {
+		err = fmt.Errorf("the output cannot be written: %w", failed)
+	}
 	if err == nil {
 		return 0
 	}
 	var usage usageError
 	var invalid *config.Error
-	report(os.Stderr, p, err)
+	complain(os.Stderr, p, err)
 	if errors.As(err, &usage) || errors.As(err, &invalid) {
 		return ExitUsage
 	}
 	return ExitFailure
 }
 
-func report(w io.Writer, p Program, err error) {
+func complain(w io.Writer, p Program, err error) {
 	var silent silentError
 	if errors.As(err, &silent) {
 		return
@@ -145,7 +165,7 @@ func newEnv(p Program) *Env {
 		e.keys["powercap"] = "sensor.powercap"
 	}
 	_ = e.root.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only for a flag that is not there
-	e.root.AddCommand(e.runCommand(), e.stdoutCommand(), e.prometheusCommand())
+	e.root.AddCommand(e.runCommand(), e.checkCommand(), e.stdoutCommand(), e.prometheusCommand())
 	if p.Commands != nil {
 		e.root.AddCommand(p.Commands(e)...)
 	}
@@ -220,11 +240,34 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// Open puts an app together, with what the program adds.
+// Open puts an app together for a look at the machine, with what the program adds.
 func (e *Env) Open(ctx context.Context, c config.Config, log *slog.Logger, keep app.Keep) (*app.App, error) {
-	o := app.Options{Program: e.Program.Kind, Keep: keep, Linked: e.linked}
+	return e.open(ctx, c, log, app.Options{Keep: keep})
+}
+
+func (e *Env) open(ctx context.Context, c config.Config, log *slog.Logger, o app.Options) (*app.App, error) {
+	o.Program, o.Linked = e.Program.Kind, e.linked
 	if e.Program.VMs != nil {
 		o.VMs = func(a *app.App) (meter.VMSource, error) { return e.Program.VMs(ctx, a) }
 	}
 	return app.New(c, log, o)
+}
+
+// openService puts together what a service runs: an App with the configured exporters, and the tree.
+func (e *Env) openService(ctx context.Context, c config.Config, log *slog.Logger, o app.Options) (*app.App, error) {
+	a, err := e.open(ctx, c, log, o)
+	if err != nil {
+		return nil, err
+	}
+	a.WatchZones(e.Program.Kind)
+	var tree prometheus.TreeCounters
+	if e.Program.Tree != nil {
+		if tree, err = e.Program.Tree(a); err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+	}
+	if err := e.addPrometheus(a, tree); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
 }

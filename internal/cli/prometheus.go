@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -15,20 +14,28 @@ import (
 	"github.com/scaph/scaph/internal/export/prometheus"
 )
 
-// AddPrometheus binds the configured endpoint and adds its server to the app. tree may be nil.
-func (e *Env) AddPrometheus(a *app.App, tree prometheus.TreeCounters) error {
+// addPrometheus opens the endpoint, if there is to be one, and adds its server to the app. tree may be nil.
+func (e *Env) addPrometheus(a *app.App, tree prometheus.TreeCounters) error {
 	c := a.Config.Prometheus
+	if !c.Enabled {
+		a.OnStart(func() { e.server = nil })
+		return nil
+	}
 	ver, revision := Version()
 	server, err := prometheus.Listen(prometheus.Options{
 		Program: string(e.Program.Kind), Build: prometheus.Build{Version: ver, Revision: revision},
-		Source: a.Meter, Tree: tree,
+		Source: a, Tree: tree,
 		Listen: c.Listen, Path: c.Path, WebConfig: c.WebConfig, Logger: a.Log,
-	})
+	}, e.server)
 	if err != nil {
 		return err
 	}
-	a.Log.Info("serving metrics", "address", server.Addr().String(), "path", c.Path)
-	a.Add(app.Service{Name: "prometheus", Run: server.Run})
+	a.OnClose(server.Close)
+	a.OnStart(func() {
+		e.server = server
+		a.Log.Info("serving metrics", "address", server.Addr().String(), "path", c.Path)
+	})
+	a.Add(app.Service{Name: "prometheus", Run: server.Run, Drains: true})
 	return nil
 }
 
@@ -47,18 +54,14 @@ func (e *Env) prometheusCommand() *cobra.Command {
 			if err := setListen(cmd.Flags(), address, port, suffix); err != nil {
 				return err
 			}
-			c, log, err := e.Load(cmd, map[string]string{"listen": "prometheus.listen", "path": "prometheus.path"})
-			if err != nil {
-				return err
-			}
-			a, err := e.Open(cmd.Context(), c, log, app.KeepIfPossible)
-			if err != nil {
-				return err
-			}
-			if err := e.AddPrometheus(a, nil); err != nil {
-				return errors.Join(err, a.Close())
-			}
-			return a.Run(cmd.Context())
+			return e.Serve(cmd, Service{
+				Keep: app.KeepIfPossible,
+				Keys: map[string]string{"listen": "prometheus.listen", "path": "prometheus.path"},
+				Adjust: func(c *config.Config) {
+					c.Prometheus.Enabled = true
+					c.Tree.Enabled = config.None
+				},
+			})
 		},
 	}
 	defaults := config.Default().Prometheus

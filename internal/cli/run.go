@@ -21,87 +21,141 @@ func (e *Env) runCommand() *cobra.Command {
 		Short: "Run the service: everything that the configuration enables",
 		Long: `Run the service: everything that the configuration enables.
 
-SIGHUP reads the configuration again; what is wrong with it is logged, and the old one stays.
-SIGTERM and SIGINT end it gracefully.`,
+SIGHUP reads the configuration again. The new one takes effect whole, or, if any part of it cannot be opened, not at all:
+then the log says why, and the old one goes on. SIGTERM and SIGINT end the service gracefully.`,
 		Example: fmt.Sprintf("  %[1]s run --config /etc/scaph/%[1]s.yaml", e.Program.Kind),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, log, err := e.Load(cmd, nil)
-			if err != nil {
-				return err
-			}
-			e.linked = app.FindLinked(log)
-			e.linked.Drop(log)
-			serve := e.Program.Serve
-			if serve == nil {
-				serve = serveExporters
-			}
-			return e.untilReload(cmd, c, log, serve)
+			return e.Serve(cmd, Service{Keep: app.KeepAlways})
 		},
 	}
 }
 
-// serveExporters runs the configured exporters.
-func serveExporters(ctx context.Context, e *Env, c config.Config, log *slog.Logger) error {
-	a, err := e.Open(ctx, c, log, app.KeepAlways)
-	if err != nil {
-		return err
-	}
-	a.WatchZones(e.Program.Kind)
-	if c.Prometheus.Enabled {
-		if err := e.AddPrometheus(a, nil); err != nil {
-			return errors.Join(err, a.Close())
-		}
-	}
-	return a.Run(ctx)
+// A Service says how a command runs one.
+type Service struct {
+	Keep   app.Keep
+	Keys   map[string]string    // which of its flags set which key
+	Adjust func(*config.Config) // what the command says of the configuration, whatever stands there; nil: nothing
 }
 
-// untilReload serves one configuration after the other. A reload is a stop and a start within the process; the meter
-// goes on from its state, so no energy and no count is lost between the two.
-func (e *Env) untilReload(cmd *cobra.Command, c config.Config, log *slog.Logger,
-	serve func(context.Context, *Env, config.Config, *slog.Logger) error,
-) error {
+// Serve runs a service until the command's context is done.
+func (e *Env) Serve(cmd *cobra.Command, o Service) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	s := &service{Service: o, env: e, cmd: cmd}
+	c, log, err := s.load()
+	if err != nil {
+		return err
+	}
+	e.linked = app.FindLinked(log)
+	e.linked.Drop(log)
+	return s.run(cmd.Context(), c, log, hup)
+}
+
+// A service is Apps one after the other. The next one is opened while the present one runs, so that what is wrong with it is
+// known before anything is let go.
+type service struct {
+	Service
+	env *Env
+	cmd *cobra.Command
+
+	app  *app.App   // that runs
+	done chan error // of app.Run
+	last chan error // of the former's, which may be draining still; nil if there is none
+}
+
+func (s *service) run(ctx context.Context, c config.Config, log *slog.Logger, hup <-chan os.Signal) error {
+	first, err := s.open(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	s.start(ctx, first)
 	for {
-		ctx, cancel := context.WithCancel(cmd.Context())
-		done := make(chan error, 1)
-		go func() { done <- serve(ctx, e, c, log) }()
-		next, err := e.awaitReload(cmd, hup, done, c, log)
-		cancel()
-		switch {
-		case errors.Is(err, app.ErrZonesChanged):
-			log.Info("starting anew with the zones that are there now") // the state goes on
-			continue
-		case next == nil:
+		select {
+		case err := <-s.done:
+			s.awaitLast()
 			return err
+		case <-hup:
+			err = s.reload(ctx)
+		case <-s.app.ZonesChanged():
+			err = s.replace(ctx, s.app.Config, s.app.Log)
+			if err == nil {
+				s.app.Log.Info("went on with the energy zones that are there now")
+			}
 		}
-		if err := <-done; err != nil {
-			log.Warn("the old configuration did not end cleanly", "error", err)
+		if err != nil && ctx.Err() == nil {
+			s.env.failedReloads.Add(1)
+			s.app.Log.Error("the configuration was not reloaded; the old one goes on", "error", err)
 		}
-		c, log = *next, newLogger(cmd.ErrOrStderr(), next.Log)
 	}
 }
 
-// awaitReload gives the next configuration, or nil and serve's error when that has ended.
-func (e *Env) awaitReload(cmd *cobra.Command, hup <-chan os.Signal, done <-chan error, now config.Config, log *slog.Logger) (*config.Config, error) {
-	for {
-		select {
-		case err := <-done:
-			return nil, err
-		case <-hup:
-		}
-		next, _, err := e.Load(cmd, nil)
-		if err != nil {
-			log.Error("the configuration was not reloaded; the old one stays", "error", err)
-			continue
-		}
-		changes := config.Diff(now, next)
-		if len(changes) == 0 {
-			log.Info("the configuration was reloaded; nothing has changed")
-			continue
-		}
-		log.Info("the configuration was reloaded", "changes", changes)
-		return &next, nil
+// reload takes the configuration as it is now.
+func (s *service) reload(ctx context.Context) error {
+	next, log, err := s.load()
+	if err != nil {
+		return err
 	}
+	changes := config.Diff(s.app.Config, next)
+	if len(changes) == 0 {
+		log.Info("the configuration was reloaded; nothing has changed")
+		return nil
+	}
+	if err := s.replace(ctx, next, log); err != nil {
+		return err
+	}
+	log.Info("the configuration was reloaded", "changes", changes)
+	return nil
+}
+
+// replace runs a new App in the place of the present one, which goes on where the new one cannot be opened.
+func (s *service) replace(ctx context.Context, c config.Config, log *slog.Logger) error {
+	next, err := s.open(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	s.awaitLast() // one at a time drains
+	if !s.app.Retire() {
+		return next.Close() // how it ended is told by done
+	}
+	if err := next.Succeed(s.app); err != nil {
+		end := make(chan error, 1)
+		end <- errors.Join(err, next.Close())
+		s.done = end
+		return nil
+	}
+	s.last = s.done
+	s.start(ctx, next)
+	return nil
+}
+
+func (s *service) load() (config.Config, *slog.Logger, error) {
+	c, log, err := s.env.Load(s.cmd, s.Keys)
+	if err == nil && s.Adjust != nil {
+		s.Adjust(&c)
+	}
+	return c, log, err
+}
+
+func (s *service) open(ctx context.Context, c config.Config, log *slog.Logger) (*app.App, error) {
+	return s.env.openService(ctx, c, log, app.Options{
+		Keep: s.Keep, Former: s.app, FailedReloads: s.env.failedReloads.Load,
+	})
+}
+
+func (s *service) start(ctx context.Context, a *app.App) {
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	s.app, s.done = a, done
+}
+
+// awaitLast waits until the App before this one has let go of everything.
+func (s *service) awaitLast() {
+	if s.last == nil {
+		return
+	}
+	if err := <-s.last; err != nil {
+		s.app.Log.Warn("the old configuration did not end cleanly", "error", err)
+	}
+	s.last = nil
 }

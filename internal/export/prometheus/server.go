@@ -21,7 +21,7 @@ const (
 	readTimeout   = 10 * time.Second // for a whole request
 	writeTimeout  = 10 * time.Second // for an answer, to a slow reader: it keeps one of the places above
 	idleTimeout   = 2 * time.Minute  // of a kept connection; scrapes come every minute or more often
-	stopTimeout   = 5 * time.Second  // for requests in flight at the end
+	stopTimeout   = 2 * time.Second  // for requests in flight at the end
 )
 
 // Options say what a Server serves, and where.
@@ -39,27 +39,29 @@ type Options struct {
 
 // A Server serves metrics, health and a landing page over HTTP or HTTPS.
 type Server struct {
-	options  Options
-	listener net.Listener
-	server   *http.Server
+	options     Options
+	socket      net.Listener
+	connections *connections
+	server      *http.Server
 }
 
-// Listen binds the address and checks the web configuration, so that the caller fails early.
-// Whoever has the Server must call Run.
-func Listen(o Options) (*Server, error) {
+// Listen binds the address and checks the web configuration, so that the caller fails early. Former is a server of this
+// process that runs, and is to end when the new one runs; nil if there is none. Whoever does not call Run calls Close.
+func Listen(o Options, former *Server) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if err := web.Validate(o.WebConfig); err != nil {
 		return nil, fmt.Errorf("prometheus.web_config %s: %w", o.WebConfig, err)
 	}
-	listener, err := net.Listen("tcp", o.Listen)
+	socket, err := listen(o.Listen, former)
 	if err != nil {
-		return nil, fmt.Errorf("prometheus.listen: %w; stop what uses the address, or choose another one", err)
+		return nil, fmt.Errorf("prometheus.listen %s: %w", o.Listen, err)
 	}
-	return &Server{
-		options:  o,
-		listener: listener,
+	s := &Server{
+		options:     o,
+		socket:      socket,
+		connections: newConnections(socket),
 		server: &http.Server{
 			Handler:           handler(o),
 			ReadHeaderTimeout: headerTimeout,
@@ -69,36 +71,48 @@ func Listen(o Options) (*Server, error) {
 			MaxHeaderBytes:    maxHeader,
 			ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug), // what clients do wrong
 		},
-	}, nil
+	}
+	s.connections.watch(s.server)
+	return s, nil
 }
 
 // Addr is where the server listens; of use where the port was 0.
-func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
-// Run serves until ctx is done, then lets requests in flight finish for a few seconds.
+// Close gives the address up. Run does so too; it may be called again.
+func (s *Server) Close() error {
+	if err := s.socket.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// Run serves until ctx is done, then lets requests in flight finish for a moment. Clients that only hold a connection are
+// not waited for.
 func (s *Server) Run(ctx context.Context) error {
-	defer s.listener.Close()
 	served := make(chan error, 1)
 	go func() {
 		// Its log says again, in its own way, what our caller says.
-		served <- web.Serve(s.listener, s.server, &web.FlagConfig{WebConfigFile: &s.options.WebConfig}, slog.New(slog.DiscardHandler))
+		served <- web.Serve(s.connections, s.server, &web.FlagConfig{WebConfigFile: &s.options.WebConfig}, slog.New(slog.DiscardHandler))
 	}()
 	select {
 	case err := <-served:
-		return fmt.Errorf("prometheus: serving %s: %w", s.Addr(), err)
+		return fmt.Errorf("serving %s: %w", s.Addr(), errors.Join(err, s.Close()))
 	case <-ctx.Done():
 	}
+	s.connections.end()
 	// ctx is done already, but the requests in flight are to have their time.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	err := s.server.Shutdown(stopping)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("prometheus: requests were cut off: %w", err), s.server.Close())
+	var err error
+	if s.server.Shutdown(stopping) != nil {
+		s.options.Logger.Warn("requests were cut off at the end: their clients are slow to read", "after", stopTimeout)
+		err = s.server.Close()
 	}
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	return err
+	return errors.Join(err, s.Close())
 }
 
 // handler serves all pages.

@@ -118,13 +118,13 @@ func TestPages(t *testing.T) {
 }
 
 func TestServerOverTCP(t *testing.T) {
-	server, err := Listen(options(host(1)))
+	server, err := Listen(options(host(1)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := options(nil)
 	o.Listen = server.Addr().String()
-	if _, err := Listen(o); err == nil || !strings.Contains(err.Error(), "address already in use") {
+	if _, err := Listen(o, nil); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("second server at one address: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -156,7 +156,7 @@ func TestServerOverTCP(t *testing.T) {
 }
 
 func TestStopBeforeStart(t *testing.T) {
-	server, err := Listen(options(nil))
+	server, err := Listen(options(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestStopBeforeStart(t *testing.T) {
 func TestWebConfig(t *testing.T) {
 	o := options(host(1))
 	o.WebConfig = filepath.Join(t.TempDir(), "web.yaml")
-	if _, err := Listen(o); err == nil {
+	if _, err := Listen(o, nil); err == nil {
 		t.Error("a missing file is accepted")
 	}
 	write := func(text string) {
@@ -179,12 +179,12 @@ func TestWebConfig(t *testing.T) {
 		}
 	}
 	write("nonsense: true\n")
-	if _, err := Listen(o); err == nil || !strings.Contains(err.Error(), o.WebConfig) {
+	if _, err := Listen(o, nil); err == nil || !strings.Contains(err.Error(), o.WebConfig) {
 		t.Errorf("nonsense: %v", err)
 	}
 	// The bcrypt hash of "secret", at the lowest cost.
 	write("basic_auth_users:\n  admin: $2a$04$7ugyIVV6WKzTKl.vvLVVJuMSSnlgWCnVBKtqnZcKGpwn6wdeZpgZm\n")
-	server, err := Listen(o)
+	server, err := Listen(o, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,139 @@
+package prometheus
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxConnections bounds how many connections there are at a time: some 30 kB each, and far more than there are scrapers.
+const maxConnections = 128
+
+// A connections is a listener that bounds how many of its connections are open, and tells those that are in a request from
+// the silent ones: whose client has not sent a whole request head, or none since the last answer. A silent one is closed
+// without harm: at the end, and, the longest silent first, to make room for another. So neither a stop nor a scraper
+// ever waits for clients that say nothing. Where all are in requests, the one that is for the longest time makes room.
+type connections struct {
+	net.Listener
+
+	mu      sync.Mutex // guards what follows
+	open    map[*connection]struct{}
+	closing bool
+}
+
+type connection struct {
+	net.Conn
+	of *connections
+
+	// Guarded by of.mu.
+	busy  bool
+	since time.Time // when it became busy or silent
+}
+
+func newConnections(l net.Listener) *connections {
+	return &connections{Listener: l, open: make(map[*connection]struct{})}
+}
+
+// Accept waits for the next connection.
+func (c *connections) Accept() (net.Conn, error) {
+	for {
+		raw, err := c.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		accepted := &connection{Conn: raw, of: c, since: time.Now()}
+		if c.add(accepted) {
+			return accepted, nil
+		}
+		_ = raw.Close() // it has not been used
+	}
+}
+
+// add takes a connection in; false at the end.
+func (c *connections) add(accepted *connection) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	if len(c.open) >= maxConnections {
+		var longest *connection
+		for k := range c.open {
+			if longest == nil || longest.busy && !k.busy || longest.busy == k.busy && k.since.Before(longest.since) {
+				longest = k
+			}
+		}
+		c.drop(longest)
+	}
+	c.open[accepted] = struct{}{}
+	return true
+}
+
+// drop closes a connection; mu is held. The server learns of it as of a client that has left.
+func (c *connections) drop(k *connection) {
+	delete(c.open, k)
+	_ = k.Conn.Close() // who is told? the server finds it closed
+}
+
+// end closes the silent connections, and lets none in any more.
+func (c *connections) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+	for k := range c.open {
+		if !k.busy {
+			c.drop(k)
+		}
+	}
+}
+
+// Close is the server's end of the connection.
+func (k *connection) Close() error {
+	k.of.mu.Lock()
+	delete(k.of.open, k)
+	k.of.mu.Unlock()
+	return k.Conn.Close()
+}
+
+// mark notes whether a request is under way.
+func (k *connection) mark(busy bool) {
+	k.of.mu.Lock()
+	defer k.of.mu.Unlock()
+	k.busy, k.since = busy, time.Now()
+	if _, open := k.of.open[k]; open && k.of.closing && !busy {
+		k.of.drop(k)
+	}
+}
+
+type connectionKey struct{}
+
+// watch has the server tell when a request begins and when its answer is out.
+func (c *connections) watch(s *http.Server) {
+	handler := s.Handler
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if k, ok := r.Context().Value(connectionKey{}).(*connection); ok {
+			k.mark(true)
+		}
+		handler.ServeHTTP(w, r)
+	})
+	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, connectionKey{}, unwrap(conn))
+	}
+	s.ConnState = func(conn net.Conn, state http.ConnState) {
+		if k := unwrap(conn); k != nil && state == http.StateIdle {
+			k.mark(false)
+		}
+	}
+}
+
+// unwrap finds our connection below the server's, nil where it is not ours.
+func unwrap(conn net.Conn) *connection {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	k, _ := conn.(*connection)
+	return k
+}
