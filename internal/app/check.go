@@ -24,7 +24,11 @@ func CheckSensor(c config.Config, program config.Program, log *slog.Logger) (wha
 	sensor, err := OpenSensor(c, program, log)
 	var none *rapl.NoZonesError
 	if errors.As(err, &none) {
-		return fmt.Sprintf("no readable RAPL zone in %s: %s", none.Dir, none.Detail), none.Remedy, err
+		what = fmt.Sprintf("no readable RAPL zone in %s: %s", none.Dir, none.Detail)
+		if c.Sensor.Powercap != "auto" {
+			what = "sensor.powercap: " + what
+		}
+		return what, none.Remedy, err
 	}
 	if err != nil {
 		return err.Error(), "", err

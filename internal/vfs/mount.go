@@ -81,7 +81,7 @@ func makeMountPoint(path string) error {
 		return fmt.Errorf("tree: mount point %s is missing, on a file system that is read-only: "+
 			"make it beforehand, or choose another tree.path", path)
 	case err != nil:
-		return fmt.Errorf("tree: mount point: %w", err)
+		return fmt.Errorf("tree: mount point %s: %w: choose another tree.path", path, err)
 	}
 	return checkMountPoint(path)
 }

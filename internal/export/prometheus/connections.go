@@ -12,16 +12,18 @@ import (
 // maxConnections bounds how many connections there are at a time: some 30 kB each, and far more than there are scrapers.
 const maxConnections = 128
 
+// grace is how long a silent connection is left to itself at the end: its request may be on the way.
+const grace = 100 * time.Millisecond
+
 // A connections is a listener that bounds how many of its connections are open, and tells those that are in a request from
 // the silent ones: whose client has not sent a whole request head, or none since the last answer. A silent one is closed
-// without harm: at the end, and, the longest silent first, to make room for another. So neither a stop nor a scraper
+// without harm: at the end, and, the longest silent first, to make room for another. So neither the end nor a scraper
 // ever waits for clients that say nothing. Where all are in requests, the one that is for the longest time makes room.
 type connections struct {
 	net.Listener
 
-	mu      sync.Mutex // guards what follows
-	open    map[*connection]struct{}
-	closing bool
+	mu   sync.Mutex // guards open
+	open map[*connection]struct{}
 }
 
 type connection struct {
@@ -39,26 +41,12 @@ func newConnections(l net.Listener) *connections {
 
 // Accept waits for the next connection.
 func (c *connections) Accept() (net.Conn, error) {
-	for {
-		raw, err := c.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		accepted := &connection{Conn: raw, of: c, since: time.Now()}
-		if c.add(accepted) {
-			return accepted, nil
-		}
-		_ = raw.Close() // it has not been used
+	raw, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
-}
-
-// add takes a connection in; false at the end.
-func (c *connections) add(accepted *connection) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
-		return false
-	}
 	if len(c.open) >= maxConnections {
 		var longest *connection
 		for k := range c.open {
@@ -68,8 +56,9 @@ func (c *connections) add(accepted *connection) bool {
 		}
 		c.drop(longest)
 	}
-	c.open[accepted] = struct{}{}
-	return true
+	k := &connection{Conn: raw, of: c, since: time.Now()}
+	c.open[k] = struct{}{}
+	return k, nil
 }
 
 // drop closes a connection; mu is held. The server learns of it as of a client that has left.
@@ -78,16 +67,16 @@ func (c *connections) drop(k *connection) {
 	_ = k.Conn.Close() // who is told? the server finds it closed
 }
 
-// end closes the silent connections, and lets none in any more.
-func (c *connections) end() {
+// dropSilent closes the connections that have been silent for a while, and returns how many are left.
+func (c *connections) dropSilent(while time.Duration) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = true
 	for k := range c.open {
-		if !k.busy {
+		if !k.busy && time.Since(k.since) >= while {
 			c.drop(k)
 		}
 	}
+	return len(c.open)
 }
 
 // Close is the server's end of the connection.
@@ -103,9 +92,6 @@ func (k *connection) mark(busy bool) {
 	k.of.mu.Lock()
 	defer k.of.mu.Unlock()
 	k.busy, k.since = busy, time.Now()
-	if _, open := k.of.open[k]; open && k.of.closing && !busy {
-		k.of.drop(k)
-	}
 }
 
 type connectionKey struct{}

@@ -100,19 +100,23 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serving %s: %w", s.Addr(), errors.Join(err, s.Close()))
 	case <-ctx.Done():
 	}
-	s.connections.end()
+	// Before Shutdown, from which on no further request is answered: those of the clients that have just come in are.
+	err := s.Close()
+	if s.connections.dropSilent(grace) > 0 {
+		<-time.After(grace)
+		s.connections.dropSilent(0)
+	}
 	// ctx is done already, but the requests in flight are to have their time.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	var err error
 	if s.server.Shutdown(stopping) != nil {
 		s.options.Logger.Warn("requests were cut off at the end: their clients are slow to read", "after", stopTimeout)
-		err = s.server.Close()
+		err = errors.Join(err, s.server.Close())
 	}
-	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) && !errors.Is(serveErr, net.ErrClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	return errors.Join(err, s.Close())
+	return err
 }
 
 // handler serves all pages.
