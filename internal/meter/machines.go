@@ -44,7 +44,7 @@ func newMachines() machines {
 // follow takes over a new map. It costs nothing while the map stays the same.
 func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 	ms := &m.machines
-	if vms != ms.current {
+	if vms != ms.current && !vms.Blind {
 		ms.current = vms
 		clear(ms.adopted) // it has those that live
 		ms.indexed = ms.indexed[:0]

@@ -3,7 +3,10 @@ package meter
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -547,4 +550,47 @@ func FuzzState(f *testing.F) {
 		}
 		_, _ = parseState(b)
 	})
+}
+
+// A start so slow that nothing was looked at yet takes no VM away, by whatever rung it was known.
+func TestBlindMapTakesNothingAway(t *testing.T) {
+	w := newWorld()
+	known := vmmap.NewMap(nil, "")
+	for i, source := range []vmmap.Source{vmmap.FromLibvirt, vmmap.FromRuntime, vmmap.FromArgv} {
+		vm := aVM
+		vm.UUID, vm.Name, vm.Source = strings.TrimSuffix(aVM.UUID, "1")+strconv.Itoa(i+1), "web"+strconv.Itoa(i), source
+		vm.Process = vmmap.Process{PID: int32(100 + i), Start: 1}
+		known.VMs = append(known.VMs, vm)
+	}
+	w.vms = vmmap.NewMap(known.VMs, "")
+	w.totals[qemu] = 0
+	m := w.start(t)
+	m.Tick()
+	present := func() (n int) {
+		for _, vm := range m.Latest().VMs {
+			if vm.Present && vm.State == string(vmmap.Running) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := present(); n != 3 {
+		t.Fatalf("%d VMs before the restart", n)
+	}
+	mapper := vmmap.New(vmmap.Config{Procfs: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	w.vms = mapper.Current()
+	m = w.start(t)
+	for range 3 {
+		w.pass(time.Second, watts, use(shell, time.Second))
+		m.Tick()
+		if n := present(); n != 3 {
+			t.Fatalf("%d VMs while nothing was looked at yet", n)
+		}
+	}
+	w.vms = vmmap.NewMap(nil, "looked")
+	w.pass(time.Second, watts, use(shell, time.Second))
+	m.Tick()
+	if n := present(); n != 0 {
+		t.Errorf("%d VMs that are not there", n)
+	}
 }

@@ -81,7 +81,9 @@ func New(config Config) *Mapper {
 		vouched:   map[string]time.Time{},
 		disputed:  map[disputeKey]bool{},
 	}
-	m.current.Store(NewMap(nil, "nothing was looked at yet"))
+	first := NewMap(nil, "nothing was looked at yet")
+	first.Complete, first.Blind = false, true
+	m.current.Store(first)
 	return m
 }
 

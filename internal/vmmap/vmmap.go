@@ -74,6 +74,8 @@ type Map struct {
 	// Complete says that a machine which is not in VMs does not exist. It is false until libvirt, where it is to be
 	// asked, has answered for the first time: machines that are defined and shut off are not known before.
 	Complete bool
+	// Blind says that nothing was looked at yet: what an earlier run knew is still the best there is.
+	Blind bool
 
 	byPID map[int32]member
 }
@@ -119,5 +121,5 @@ func (m *Map) Find(pid int32, start uint64) (index int, ok bool) {
 
 // equal says that nothing differs that a reader could see.
 func (m *Map) equal(other *Map) bool {
-	return m.Note == other.Note && m.Complete == other.Complete && reflect.DeepEqual(m.VMs, other.VMs)
+	return m.Note == other.Note && m.Complete == other.Complete && m.Blind == other.Blind && reflect.DeepEqual(m.VMs, other.VMs)
 }
