@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +62,11 @@ type App struct {
 	starters      []func()
 	closers       []func() error // in the order of opening
 	zonesChanged  chan struct{}
-	retire        chan struct{} // closed by Retire
-	retired       chan struct{} // closed when nothing measures or publishes any more
-	heir          *kept         // what a successor goes on from; written before retired is closed
-	ready         bool          // for a successor; likewise
+	retire        chan struct{}   // closed by Retire
+	retired       chan struct{}   // closed when nothing measures or publishes any more
+	before        *meter.Snapshot // the former's last, which counts until there is one of our own
+	heir          *kept           // what a successor goes on from; written before retired is closed
+	ready         bool            // for a successor; likewise
 }
 
 // New opens the sources and makes the meter: all that can fail. Nothing runs until Run; whoever does not call Run calls
@@ -166,7 +168,7 @@ func newMeter(o meter.Options, basis string, saved ...[]byte) (*meter.Meter, err
 
 // Latest returns the last Snapshot, nil before the first tick, with the faults that are not the meter's.
 func (a *App) Latest() *meter.Snapshot {
-	s := a.Meter.Latest()
+	s := cmp.Or(a.Meter.Latest(), a.before)
 	if s == nil || a.failedReloads == nil {
 		return s
 	}
@@ -191,7 +193,7 @@ func (a *App) OnClose(closer func() error) { a.closers = append(a.closers, close
 
 // Succeed makes the App go on from where the former one has stopped; see Retire.
 func (a *App) Succeed(former *App) (err error) {
-	a.kept = former.heir
+	a.kept, a.before = former.heir, former.Meter.Latest()
 	a.Meter, err = a.newMeter()
 	return err
 }
