@@ -2,7 +2,8 @@ package vmmap
 
 import (
 	"bytes"
-	"path"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,32 +29,29 @@ type identity struct {
 	vcpus int // 0 if it cannot be told
 }
 
-// isQemu says whether an executable's base name is that of a full-system qemu. A running one whose file
-// was replaced by an upgrade shows as "… (deleted)", proc_pid_exe(5).
-func isQemu(exe string) bool {
-	base := path.Base(strings.TrimSuffix(exe, " (deleted)"))
-	return strings.HasPrefix(base, "qemu-system-") || base == "qemu-kvm" || base == "kvm"
-}
+// A configReader returns the text of a file that -readconfig names. The path is the qemu's, absolute or not.
+type configReader func(path string) ([]byte, error)
 
-// parseCmdline reads /proc/PID/cmdline of a qemu: arguments that end in NUL. One that
-// does not end so was cut, by us or by its writer, and is left out.
-func parseCmdline(cmdline []byte) identity {
+// parseCmdline reads /proc/PID/cmdline of a qemu: arguments that end in NUL. One that does not end so was cut, by us or by
+// its writer, and is left out; what may have been said after it, such as the number of CPUs, is unknown.
+func parseCmdline(cmdline []byte, config configReader) identity {
 	end := bytes.LastIndexByte(cmdline, 0)
 	if end < 0 {
 		return identity{}
 	}
-	id := parseArgv(strings.Split(string(cmdline[:end]), "\x00"))
-	id.id, id.name = strings.Clone(id.id), strings.Clone(id.name) // lest they keep all of it in memory
+	id := parseArgv(strings.Split(string(cmdline[:end]), "\x00"), config)
+	if end != len(cmdline)-1 {
+		id.vcpus = 0
+	}
+	id.id, id.name = strings.Clone(id.id), strings.Clone(id.name) // or they would keep all of it in memory
 	return id
 }
 
 // parseArgv follows qemu's own rules: an option starts with one dash or two, its value is the next
 // argument and never follows an equals sign; what is said last holds. The value of -append, the guest
 // kernel's command line, is free text and may look like an option.
-func parseArgv(argv []string) identity {
-	id := identity{vcpus: 1} // qemu's default
-	var smbios string
-	smp := map[string]string{}
+func parseArgv(argv []string, config configReader) identity {
+	o := options{smp: map[string]string{}}
 	for i := 1; i+1 < len(argv); i++ {
 		option, dash := strings.CutPrefix(argv[i], "-")
 		if !dash {
@@ -63,34 +61,87 @@ func parseArgv(argv []string) identity {
 		value := argv[i+1]
 		switch option {
 		case "name":
-			if guest, ok := parseOptions(value, "guest")["guest"]; ok {
-				id.name = guest
-			}
+			o.group("name", parseOptions(value, "guest"))
 		case "uuid":
-			id.uuid = canonicalUUID(value)
+			o.uuid = canonicalUUID(value)
 		case "id":
-			id.id = value
+			o.id = value
 		case "smp":
-			for key, v := range parseOptions(value, "cpus") {
-				smp[key] = v
-			}
+			o.group("smp-opts", parseOptions(value, "cpus"))
+		case "machine", "M":
+			o.group("machine", parseOptions(value, "type"))
 		case "smbios":
-			if o := parseOptions(value, ""); o["type"] == "1" && o["uuid"] != "" {
-				smbios = canonicalUUID(o["uuid"])
-			}
+			o.group("smbios", parseOptions(value, ""))
+		case "readconfig":
+			o.config(value, config)
 		case "append":
 		default:
 			continue
 		}
 		i++
 	}
-	if id.uuid == "" {
-		id.uuid = smbios
+	return o.result()
+}
+
+// options are what the options seen so far say.
+type options struct {
+	identity
+	smbios  string            // UUID of the SMBIOS table, canonical
+	smp     map[string]string // of -smp and the machine's smp.*, which are the same
+	machine string            // its type, "" for qemu's default
+}
+
+// group takes over one group of settings, by the name that it has in a file of -readconfig.
+func (o *options) group(name string, settings map[string]string) {
+	switch name {
+	case "name":
+		if guest, ok := settings["guest"]; ok {
+			o.name = guest
+		}
+	case "smp-opts":
+		maps.Copy(o.smp, settings)
+	case "machine":
+		if machine, ok := settings["type"]; ok {
+			o.machine = machine
+		}
+		for key, value := range settings {
+			if key, ok := strings.CutPrefix(key, "smp."); ok {
+				o.smp[key] = value
+			}
+		}
+	case "smbios":
+		if settings["type"] == "1" && settings["uuid"] != "" {
+			o.smbios = canonicalUUID(settings["uuid"])
+		}
 	}
-	if len(smp) > 0 {
-		id.vcpus = vcpus(smp)
+}
+
+// config takes over a file of -readconfig. One that cannot be read leaves the CPUs unknown, unless they are said later.
+func (o *options) config(path string, read configReader) {
+	text, err := read(path)
+	if err != nil {
+		o.smp = map[string]string{"cpus": "unknown"}
+		return
+	}
+	parseConfig(text, o.group)
+}
+
+// result concludes what machine it is.
+func (o *options) result() identity {
+	id := o.identity
+	if id.uuid == "" {
+		id.uuid = o.smbios
+	}
+	if len(o.smp) > 0 || startsWithOne(o.machine) {
+		id.vcpus = vcpus(o.smp)
 	}
 	return id
+}
+
+// startsWithOne reports whether a type of machine has one CPU where nothing is said. Some boards have more.
+func startsWithOne(machine string) bool {
+	return machine == "" || slices.ContainsFunc([]string{"pc", "q35", "isapc", "microvm", "virt", "pseries", "s390-ccw-virtio"},
+		func(family string) bool { return machine == family || strings.HasPrefix(machine, family+"-") })
 }
 
 // parseOptions takes a qemu option value apart: key=value pairs between commas, where a doubled comma

@@ -11,6 +11,9 @@ const (
 	uuidB = "11111111-2222-4333-8444-555555555555"
 )
 
+// noConfig is where no file of -readconfig can be read.
+func noConfig(string) ([]byte, error) { return nil, errUnsafe }
+
 func TestParseArgvFollowsQemu(t *testing.T) {
 	cases := []struct {
 		title string
@@ -43,39 +46,61 @@ func TestParseArgvFollowsQemu(t *testing.T) {
 		{"topology alone", []string{"-smp", "sockets=2,cores=3,threads=2"}, identity{vcpus: 12}},
 		{"nonsense", []string{"-smp", "many"}, identity{vcpus: 0}},
 		{"negative", []string{"-smp", "-4"}, identity{vcpus: 0}},
+		{"property of the machine", []string{"-machine", "q35,smp.cpus=4"}, identity{vcpus: 4}},
+		{"short for it", []string{"-M", "smp.cpus=5"}, identity{vcpus: 5}},
+		{"topology of the machine", []string{"-machine", "type=q35,accel=kvm,smp.sockets=2,smp.cores=3"}, identity{vcpus: 6}},
+		{"the machine's CPUs are the same as -smp's", []string{"-smp", "2,maxcpus=8", "-machine", "smp.cpus=4"}, identity{vcpus: 4}},
+		{"and the last one holds", []string{"-M", "q35,smp.cpus=4", "-smp", "3"}, identity{vcpus: 3}},
+		{"nonsense of the machine", []string{"-M", "smp.cpus=-1"}, identity{}},
+		{"a machine that has one", []string{"-M", "pc-q35-7.2,accel=kvm"}, identity{vcpus: 1}},
+		{"a board that may have more", []string{"-M", "raspi4b"}, identity{}},
+		{"a file that cannot be read", []string{"-smp", "2", "-readconfig", "/x.cfg"}, identity{}},
+		{"CPUs said after it", []string{"-readconfig", "/x.cfg", "-smp", "2"}, identity{vcpus: 2}},
 		{"path in a name", []string{"-name", "guest=../../x"}, identity{name: "../../x", vcpus: 1}},
 	}
 	for _, c := range cases {
 		t.Run(c.title, func(t *testing.T) {
-			if got := parseArgv(slices.Concat([]string{"qemu-system-x86_64"}, c.argv)); got != c.want {
+			if got := parseArgv(slices.Concat([]string{"qemu-system-x86_64"}, c.argv), noConfig); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
 	}
 }
 
-func TestParseCmdlineLeavesOutAnArgumentThatWasCut(t *testing.T) {
-	got := parseCmdline([]byte("kvm\x00-name\x00web\x00-uuid\x00" + uuidA))
-	if got != (identity{name: "web", vcpus: 1}) {
-		t.Errorf("got %+v", got)
+// The number of CPUs in a file is as good as one on the command line, and the last one holds.
+func TestParseArgvReadsConfigurations(t *testing.T) {
+	files := map[string]string{
+		"/smp.cfg":     "# qemu config file\n\n[machine]\n  type = \"q35\"\n\n[smp-opts]\n  cpus = \"4\"\n  maxcpus = \"8\"\n",
+		"/machine.cfg": "[machine]\n  type = \"q35\"\n  smp.cpus = \"6\"\n[device \"net0\"]\n  cpus = \"9\"\n",
+		"/name.cfg":    "[name]\n  guest = \"web\"\n[smbios]\n  type = \"1\"\n  uuid = \"" + uuidA + "\"\n",
+		"/board.cfg":   "[machine]\n  type = \"raspi4b\"\n",
+		"/cut.cfg":     "[smp-opts]\n  cpus = \"4",
+		"/empty.cfg":   "",
+	}
+	for title, c := range map[string]struct {
+		argv []string
+		want identity
+	}{
+		"-smp's":              {[]string{"-readconfig", "/smp.cfg"}, identity{vcpus: 4}},
+		"the machine's":       {[]string{"-readconfig", "/machine.cfg"}, identity{vcpus: 6}},
+		"then said":           {[]string{"-readconfig", "/smp.cfg", "-smp", "2"}, identity{vcpus: 2}},
+		"said before":         {[]string{"-smp", "2", "-readconfig", "/smp.cfg"}, identity{vcpus: 4}},
+		"name and UUID":       {[]string{"-readconfig", "/name.cfg"}, identity{uuid: uuidA, name: "web", vcpus: 1}},
+		"a board":             {[]string{"-readconfig", "/board.cfg"}, identity{}},
+		"a line that was cut": {[]string{"-readconfig", "/cut.cfg", "-name", "x"}, identity{name: "x", vcpus: 1}},
+		"nothing in it":       {[]string{"--readconfig", "/empty.cfg"}, identity{vcpus: 1}},
+	} {
+		got := parseArgv(slices.Concat([]string{"kvm"}, c.argv), func(path string) ([]byte, error) { return []byte(files[path]), nil })
+		if got != c.want {
+			t.Errorf("%s: got %+v, want %+v", title, got, c.want)
+		}
 	}
 }
 
-func TestIsQemu(t *testing.T) {
-	for exe, want := range map[string]bool{
-		"/usr/bin/qemu-system-x86_64":            true,
-		"/usr/bin/qemu-system-aarch64 (deleted)": true,
-		"/usr/libexec/qemu-kvm":                  true,
-		"/usr/bin/kvm":                           true,
-		"/usr/bin/grep":                          false,
-		"/usr/bin/qemu-img":                      false,
-		"/usr/bin/qemu-x86_64":                   false,
-		"/opt/qemu-system-x86_64/bin/sleep":      false,
-		"":                                       false,
-	} {
-		if got := isQemu(exe); got != want {
-			t.Errorf("isQemu(%q) = %v", exe, got)
-		}
+func TestParseCmdlineLeavesOutAnArgumentThatWasCut(t *testing.T) {
+	got := parseCmdline([]byte("kvm\x00-name\x00web\x00-uuid\x00"+uuidA), noConfig)
+	if got != (identity{name: "web"}) {
+		t.Errorf("got %+v, want the CPUs unknown", got)
 	}
 }
 
@@ -101,7 +126,7 @@ func FuzzParseCmdline(f *testing.F) {
 	f.Add([]byte("kvm\x00-name\x00guest=a,,b\x00-uuid\x00" + uuidA + "\x00-smp\x002,maxcpus=4\x00"))
 	f.Add([]byte("\x00--smbios\x00type=1,uuid=x\x00-append\x00"))
 	f.Fuzz(func(t *testing.T, cmdline []byte) {
-		id := parseCmdline(cmdline)
+		id := parseCmdline(cmdline, noConfig)
 		if id.uuid != "" && canonicalUUID(id.uuid) != id.uuid {
 			t.Errorf("UUID %q is not canonical", id.uuid)
 		}

@@ -28,6 +28,9 @@ type fakeProcess struct {
 	argv        []string
 	uid         int
 	cgroup      string
+	image       int    // another one for each program that it executes
+	nested      bool   // it is in a PID namespace of its own
+	userns      string // target of /proc/PID/ns/user
 }
 
 const system = 64055 // libvirt-qemu in the fake host's passwd
@@ -55,6 +58,9 @@ func (h *fakeHost) write(path, text string) {
 func (h *fakeHost) start(p fakeProcess) {
 	h.t.Helper()
 	dir := filepath.Join(h.proc, strconv.Itoa(p.pid))
+	if p.image == 0 {
+		p.image = 1 + len(p.exe)
+	}
 	if p.comm == "" {
 		p.comm = filepath.Base(strings.TrimSuffix(p.exe, " (deleted)"))
 		p.comm = p.comm[:min(len(p.comm), 15)]
@@ -62,13 +68,28 @@ func (h *fakeHost) start(p fakeProcess) {
 	if p.cgroup == "" {
 		p.cgroup = "/system.slice/some.service"
 	}
-	h.write(filepath.Join(dir, "stat"), fmt.Sprintf("%d (%s) S %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", p.pid, p.comm, p.parent, p.start))
-	h.write(filepath.Join(dir, "status"), fmt.Sprintf("Name:\t%s\nUid:\t%d\t%d\t%d\t%d\n", p.comm, p.uid, p.uid, p.uid, p.uid))
+	h.write(filepath.Join(dir, "stat"), fmt.Sprintf("%d (%s) S %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0 0 1 1 %d%s\n",
+		p.pid, p.comm, p.parent, p.start, p.image, strings.Repeat(" 0", 24)))
+	pids := strconv.Itoa(p.pid)
+	if p.nested {
+		pids += "\t1"
+	}
+	h.write(filepath.Join(dir, "status"), fmt.Sprintf("Name:\t%s\nUid:\t%d\t%d\t%d\t%d\nNSpid:\t%s\n", p.comm, p.uid, p.uid, p.uid, p.uid, pids))
+	if p.userns != "" {
+		h.link(p.userns, filepath.Join(dir, "ns/user"))
+	}
 	h.write(filepath.Join(dir, "cgroup"), "0::"+p.cgroup+"\n")
 	h.write(filepath.Join(dir, "cmdline"), strings.Join(append([]string{p.exe}, p.argv...), "\x00")+"\x00")
-	link := filepath.Join(dir, "exe")
-	_ = os.Remove(link)
-	if err := os.Symlink(p.exe, link); err != nil {
+	h.link(p.exe, filepath.Join(dir, "exe"))
+}
+
+func (h *fakeHost) link(target, path string) {
+	h.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	_ = os.Remove(path)
+	if err := os.Symlink(target, path); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -95,10 +116,15 @@ func (h *fakeHost) pidFile(name string, pid int) {
 
 func (h *fakeHost) mapper(libvirt Lister) *Mapper {
 	h.t.Helper()
-	m := New(Config{Procfs: h.proc, Runtime: h.runtime, Libvirt: libvirt, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	return h.logging(libvirt, io.Discard)
+}
+
+func (h *fakeHost) logging(libvirt Lister, log io.Writer) *Mapper {
+	h.t.Helper()
+	m := New(Config{Procfs: h.proc, Runtime: h.runtime, Libvirt: libvirt, Log: slog.New(slog.NewTextHandler(log, nil))})
 	passwd := filepath.Join(h.t.TempDir(), "passwd")
 	h.write(passwd, fmt.Sprintf("root:x:0:0::/root:/bin/sh\nlibvirt-qemu:x:%d:108::/:/bin/false\nmallory:x:1000:1000::/:/bin/sh\n", system))
-	m.accounts.path = passwd
+	m.processes.accounts.path = passwd
 	return m
 }
 

@@ -3,30 +3,7 @@ package vmmap
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
-
-// helperPrograms are what libvirt starts beside a qemu and names in pid files. A file whose process is
-// something else is a leftover.
-var helperPrograms = []string{
-	"virtiofsd", "swtpm", "passt", "qemu-storage-daemon", "qemu-pr-helper", "slirp-helper", "dbus-daemon",
-	"vhost-user-gpu", "vhost-user-input", "nbdkit",
-}
-
-// isHelper says whether a program is one that libvirt starts for a VM. passt, for one, executes
-// a build for the CPU's vector unit (passt.avx2), so a suffix after a dot is not looked at.
-func isHelper(exe string) bool {
-	return slices.ContainsFunc(helperPrograms, func(program string) bool {
-		return exe == program || strings.HasPrefix(exe, program+".")
-	})
-}
-
-// namedLikeHelper judges by the kernel's name of a process, which is cut.
-func namedLikeHelper(comm string) bool {
-	return isHelper(comm) || len(comm) == maxComm && slices.ContainsFunc(helperPrograms, func(program string) bool {
-		return strings.HasPrefix(program, comm)
-	})
-}
 
 // addHelpers gives each VM the processes that work for it: those in its own cgroup, those that libvirt's pid
 // files name, and whatever a qemu or a helper has started (virtiofsd does its work in a child). A process works
@@ -52,7 +29,7 @@ func (m *merger) addHelpers() {
 	}
 	scopes[""] = nobody
 	claim := func(p *observed, vm int) {
-		if _, taken := owner[p.PID]; taken || p.kernel || p.qemu && claimedUUID(p) != m.vms[vm].UUID {
+		if _, taken := owner[p.PID]; taken || p.kernel || p.qemu && !p.mayBe(m.vms[vm].UUID) {
 			return
 		}
 		owner[p.PID], m.used[p.PID] = vm, true

@@ -2,9 +2,11 @@ package vmmap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,8 @@ const (
 	// spacing is the least time between two such looks: with many VMs one costs some 0.3 s of CPU time.
 	spacing = time.Second
 )
+
+var errNotYet = errors.New("libvirt has not been asked yet")
 
 // A Lister is the best rung of the ladder: libvirt's API.
 type Lister interface {
@@ -49,26 +53,27 @@ type Mapper struct {
 	faults    atomic.Uint64
 	conflicts atomic.Uint64
 
+	noticed notices
+
 	mu        sync.Mutex // guards what follows: one look at a time
 	processes *processes
 	runtime   *runtimeDir
-	accounts  accounts
 	listing   listing
-	vouched   map[string]time.Time // when a better rung than argv last named a UUID; see evidence
-	disputed  map[disputeKey]bool  // conflicts of the last look, already logged
+	looked    bool                 // processes and runtime files were looked at
+	behind    bool                 // a qemu was met after libvirt was asked
+	held      map[string]*VM       // by UUID: the VMs of the last look, or of an earlier run
+	past      map[string]time.Time // see Past
+	disputes  disputes
 }
 
 // listing is what libvirt said last.
 type listing struct {
-	domains []Domain
-	err     error     // of the last attempt
-	since   time.Time // when err began
-	lost    uint64    // failed attempts, cumulative
-}
-
-type disputeKey struct {
-	Process
-	uuid string
+	domains  []Domain
+	answered bool      // since the start; before it does, domains are those of an earlier run
+	err      error     // of the last attempt
+	since    time.Time // when err began
+	lost     uint64    // failed attempts, cumulative
+	asked    uint32    // number of the last look before the last attempt
 }
 
 // New makes a Mapper that knows nothing yet: Current gives an empty Map until the first Refresh.
@@ -77,9 +82,10 @@ func New(config Config) *Mapper {
 		config:    config,
 		processes: newProcesses(config.Procfs),
 		runtime:   &runtimeDir{path: config.Runtime},
-		accounts:  accounts{path: "/etc/passwd"},
-		vouched:   map[string]time.Time{},
-		disputed:  map[disputeKey]bool{},
+		noticed:   notices{wake: make(chan struct{}, 1)},
+		held:      map[string]*VM{},
+		past:      map[string]time.Time{},
+		disputes:  newDisputes(config.Log),
 	}
 	first := NewMap(nil, "nothing was looked at yet")
 	first.Complete, first.Blind = false, true
@@ -93,7 +99,7 @@ func (m *Mapper) Current() *Map { return m.current.Load() }
 // Faults counts what could not be read or understood since the start; each was skipped.
 func (m *Mapper) Faults() uint64 { return m.faults.Load() }
 
-// Conflicts counts processes that claimed a UUID which is not theirs, since the start.
+// Conflicts counts claims of processes to what is another VM's, and VMs beyond the bounds, since the start.
 func (m *Mapper) Conflicts() uint64 { return m.conflicts.Load() }
 
 // Run keeps the Map up to date until ctx ends, which is not an error. Its caller waits for it.
@@ -105,7 +111,15 @@ func (m *Mapper) Run(ctx context.Context) error {
 	if m.config.Libvirt != nil {
 		changed = m.config.Libvirt.Changed()
 	}
-	var last time.Time // of the last announced change
+	m.noticed.open(true)
+	defer m.noticed.open(false)
+	var due <-chan time.Time // delivers when an announced change has settled; nil without one
+	var last time.Time       // that was looked at
+	announce := func() {
+		if due == nil {
+			due = time.After(max(settle, spacing-time.Since(last)))
+		}
+	}
 	for {
 		full := true
 		select {
@@ -114,15 +128,16 @@ func (m *Mapper) Run(ctx context.Context) error {
 		case <-look.C:
 			full = false
 		case <-list.C:
-		case <-changed:
-			wait := time.NewTimer(max(settle, spacing-time.Since(last)))
-			select {
-			case <-ctx.Done():
-				wait.Stop()
-				return nil
-			case <-wait.C:
+		case <-m.noticed.wake:
+			if m.glance(ctx) {
+				announce()
 			}
-			last = time.Now()
+			continue
+		case <-changed:
+			announce()
+			continue
+		case last = <-due:
+			due = nil
 		}
 		if err := m.refresh(ctx, full); err != nil && ctx.Err() == nil {
 			m.config.Log.Error("virtual machines cannot be looked up; the last known ones stay", "error", err)
@@ -138,9 +153,9 @@ func (m *Mapper) Refresh(ctx context.Context) error { return m.refresh(ctx, true
 func (m *Mapper) refresh(ctx context.Context, full bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer func() { m.faults.Store(m.processes.faults + m.runtime.faults + m.listing.lost) }()
+	defer m.countFaults()
 	changed, err := m.processes.scan(ctx, full)
-	if err == nil && changed && !full { // a new qemu is reason enough to look at everything
+	if err == nil && (changed || m.behind) && !full { // a new qemu is reason enough to look at everything
 		full = true
 		_, err = m.processes.scan(ctx, true)
 	}
@@ -151,37 +166,44 @@ func (m *Mapper) refresh(ctx context.Context, full bool) error {
 	// Processes first, libvirt after them: so a listing that shows a domain as shut off is younger than the
 	// sight of a process that claims to be it.
 	if full {
+		m.listing.asked, m.behind = m.processes.looks, false
 		m.list(ctx)
 	}
-	files := m.runtime.read()
-	m.accounts.refresh()
-	vms, conflicts := merge(evidence{
-		processes: m.processes.known,
-		domains:   m.listing.domains,
-		fresh:     m.config.Libvirt != nil && m.listing.err == nil,
-		runtime:   files,
-		system:    m.accounts.system,
-		vouched:   m.vouched,
-	})
-	m.vouch(vms)
-	m.dispute(conflicts)
-	next := NewMap(vms, m.note(files.err))
-	next.Complete = m.config.Libvirt == nil || m.listing.domains != nil
-	if !next.equal(m.current.Load()) {
-		m.current.Store(next)
-	}
+	m.publish()
 	return nil
 }
 
-// vouch remembers for a day which UUIDs are libvirt's.
-func (m *Mapper) vouch(vms []VM) {
-	now := time.Now()
-	for _, vm := range vms {
-		if vm.Source != FromArgv {
-			m.vouched[vm.UUID] = now
-		}
+func (m *Mapper) countFaults() {
+	m.faults.Store(m.processes.faults + m.runtime.faults + m.listing.lost)
+}
+
+// publish decides by all that is known which processes are VMs.
+func (m *Mapper) publish() {
+	files := m.runtime.read()
+	asked := m.listing.asked
+	if m.config.Libvirt == nil {
+		asked = math.MaxUint32 // no answer will come
 	}
-	maps.DeleteFunc(m.vouched, func(_ string, last time.Time) bool { return now.Sub(last) > 24*time.Hour })
+	vms, conflicts := merge(evidence{
+		processes: m.processes.known,
+		domains:   m.listing.domains,
+		fresh:     m.listing.answered && m.listing.err == nil,
+		asked:     asked,
+		runtime:   files,
+		held:      m.held,
+		past:      m.past,
+	})
+	m.looked = true
+	m.remember(vms)
+	// What libvirt was not asked about yet is no conflict: it may be a domain that just started.
+	conflicts = slices.DeleteFunc(conflicts, func(c conflict) bool { return c.found > asked })
+	m.conflicts.Add(m.disputes.settle(conflicts, time.Now()))
+	next := NewMap(vms, m.note(files.err))
+	next.Complete = m.config.Libvirt == nil || m.listing.answered
+	next.Past = m.pastVMs()
+	if !next.equal(m.current.Load()) {
+		m.current.Store(next)
+	}
 }
 
 // list asks libvirt, and keeps the last answer where it does not give one.
@@ -196,8 +218,8 @@ func (m *Mapper) list(ctx context.Context) {
 		if l.err != nil {
 			m.config.Log.Info("libvirt answers again", "domains", len(domains))
 		}
-		l.domains, l.err = domains, nil
-	case ctx.Err() != nil && l.domains != nil: // our own end, not libvirt's
+		l.domains, l.err, l.answered = domains, nil, true
+	case ctx.Err() != nil && l.answered: // our own end, not libvirt's
 	default:
 		l.lost++
 		if l.err == nil {
@@ -206,21 +228,6 @@ func (m *Mapper) list(ctx context.Context) {
 		}
 		l.err = err
 	}
-}
-
-// dispute counts and logs each new conflict once.
-func (m *Mapper) dispute(conflicts []conflict) {
-	now := make(map[disputeKey]bool, len(conflicts))
-	for _, c := range conflicts {
-		key := disputeKey{c.Process, c.uuid}
-		now[key] = true
-		if !m.disputed[key] {
-			m.conflicts.Add(1)
-			m.config.Log.Warn("a process claims to be a virtual machine that it is not; it counts as an ordinary process",
-				"pid", c.PID, "uuid", c.uuid, "why", c.why)
-		}
-	}
-	m.disputed = now
 }
 
 // note says which rung is in use and why not a better one.
@@ -233,7 +240,7 @@ func (m *Mapper) note(runtime error) string {
 		parts = append(parts, "command lines")
 	case l.err == nil:
 		parts = append(parts, "libvirt")
-	case l.domains != nil:
+	case l.answered || len(l.domains) > 0:
 		parts = append(parts, "libvirt, stale since "+l.since.Format(time.TimeOnly))
 	case runtime == nil:
 		parts = append(parts, "runtime files")
@@ -247,6 +254,9 @@ func (m *Mapper) note(runtime error) string {
 	}
 	if runtime != nil {
 		parts = append(parts, "runtime files: "+runtime.Error())
+	}
+	if hint := m.processes.hiddenBy(); hint != "" {
+		parts = append(parts, hint)
 	}
 	if n := m.processes.hidden; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d processes are named like a qemu, but their executable cannot be seen (CAP_SYS_PTRACE)", n))

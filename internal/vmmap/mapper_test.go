@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,6 +144,8 @@ func TestNamesAreOnlyLabels(t *testing.T) {
 		h.start(qemu(100+i, 1, system, name, uuid))
 		want[uuid] = label(strings.ReplaceAll(name, ",,", ","))
 	}
+	second := uuidA[:34] + strconv.Itoa(10+slices.Index(hostile, "web")+1)
+	want[second] = "web (" + second + ")"                                                           // the name is taken
 	want[uuidA[:34]+strconv.Itoa(10+len(hostile)-1)] = uuidA[:34] + strconv.Itoa(10+len(hostile)-1) // no name: its UUID
 	vms := look(t, h.mapper(nil))
 	for uuid, name := range want {
@@ -361,8 +364,8 @@ func TestStuckCommandLines(t *testing.T) {
 	if vms := look(t, m); len(vms) != 1 || vms[uuidA].Name != "good" {
 		t.Errorf("got %+v", vms)
 	}
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuck || m.Faults() != uint64(len(fifos)) {
-		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), maxStuck, len(fifos))
+	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckSystem || m.Faults() != uint64(len(fifos)) {
+		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), maxStuckSystem, len(fifos))
 	}
 	for _, fifo := range fifos { // opening the other end sets the readers free
 		fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_NONBLOCK, 0)
@@ -386,6 +389,92 @@ func TestStuckCommandLines(t *testing.T) {
 			t.Fatal("the command lines are readable again, but not read")
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+}
+
+// hang makes reads of a process's command line hang until the test ends.
+func (h *fakeHost) hang(pid int) {
+	h.t.Helper()
+	fifo := filepath.Join(h.proc, strconv.Itoa(pid), "cmdline")
+	if err := errors.Join(os.Remove(fifo), unix.Mkfifo(fifo, 0o644)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { // opening the other end sets the readers free
+		if fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_NONBLOCK, 0); err == nil {
+			_ = unix.Close(fd)
+		}
+	})
+}
+
+// Command lines that hang blind whoever made them, and nobody else.
+func TestStuckCommandLinesOfOneUser(t *testing.T) {
+	h := newFakeHost(t)
+	m := h.mapper(nil)
+	m.processes.stuck.patience = 10 * time.Millisecond
+	for pid := 10; pid < 50; pid++ { // met before the others
+		h.start(qemu(pid, 400, 65534, "stuck", uuidB))
+		h.hang(pid)
+	}
+	look(t, m)
+	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckAccount {
+		t.Errorf("%d readers hang, want %d", hanging, maxStuckAccount)
+	}
+	for i, uid := range []int{0, system, 1000, 1001} {
+		h.start(qemu(100+i, 500, uid, "good"+strconv.Itoa(i), uuidA[:35]+strconv.Itoa(i)))
+	}
+	if vms := look(t, m); len(vms) != 4 {
+		t.Errorf("%d VMs, want 4: %+v", len(vms), vms)
+	}
+	for uid := 2000; uid < 2040; uid++ { // many users, each with his own
+		h.start(qemu(uid, 400, uid, "stuck", uuidB))
+		h.hang(uid)
+	}
+	h.start(qemu(200, 500, 0, "root's", uuidA[:34]+"99"))
+	if vms := look(t, m); len(vms) != 5 {
+		t.Errorf("%d VMs, want 5: %+v", len(vms), vms)
+	}
+	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckOrdinary {
+		t.Errorf("%d readers hang, want %d", hanging, maxStuckOrdinary)
+	}
+}
+
+// A young VM is examined again and again, and so may meet a read that fails; it does not end because of that.
+func TestAYoungVMOutlivesAReadThatFails(t *testing.T) {
+	broken := func(file string) func(*fakeHost) {
+		return func(h *fakeHost) {
+			path := filepath.Join(h.proc, "20", file)
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o755)); err != nil {
+				h.t.Fatal(err)
+			}
+		}
+	}
+	for title, fail := range map[string]func(*fakeHost){
+		"command line hangs": func(h *fakeHost) { h.hang(20) },
+		"command line":       broken("cmdline"), "status": broken("status"), "cgroup": broken("cgroup"), "exe": broken("exe"), "stat": broken("stat"),
+	} {
+		t.Run(title, func(t *testing.T) {
+			a := qemu(20, 99_500, system, "a", uuidA) // 5 s old
+			a.cgroup = scopeA + "/libvirt/emulator"
+			h := newFakeHost(t, a, fakeProcess{pid: 21, parent: 1, start: 99_500, exe: "/usr/libexec/virtiofsd", cgroup: scopeA})
+			m := h.mapper(nil)
+			m.processes.stuck.patience = 10 * time.Millisecond
+			before := look(t, m)[uuidA]
+			if len(before.Helpers) != 1 || before.Ordinary {
+				t.Fatalf("at first %+v", before)
+			}
+			faults := m.Faults()
+			fail(h)
+			if after := look(t, m)[uuidA]; !reflect.DeepEqual(after, before) {
+				t.Errorf("got %+v, want %+v", after, before)
+			}
+			if m.Faults() != faults+1 {
+				t.Errorf("%d faults, want 1", m.Faults()-faults)
+			}
+			h.write(filepath.Join(h.proc, "uptime"), "1036.00 500.00\n") // no longer young
+			if after := look(t, m)[uuidA]; !reflect.DeepEqual(after, before) {
+				t.Errorf("later %+v, want %+v", after, before)
+			}
+		})
 	}
 }
 

@@ -2,37 +2,52 @@ package vmmap
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
-// evidence is all that one look found.
+// evidence is all that one look found, and what was known before it.
 type evidence struct {
 	processes map[int32]*observed
 	domains   []Domain // libvirt's last listing, nil if there never was one
-	fresh     bool     // the listing is of now: what it does not show running does not run
+	fresh     bool     // libvirt answered when it was last asked: what it did not show running did not run then
+	asked     uint32   // number of the last look before it was asked
 	runtime   runtimeState
-	system    func(uid uint32) bool // account of the system, which ordinary users cannot start processes as
-	vouched   map[string]time.Time  // UUIDs that a better rung than argv has named of late
+	held      map[string]*VM       // by UUID: the VMs before
+	past      map[string]time.Time // see Past
 }
 
-// A conflict is a process whose command line claims a UUID that is not its own.
+// A conflict is something that a process claims and does not get.
 type conflict struct {
 	Process
-	uuid string
-	why  string
+	uid   uint32
+	found uint32 // number of the look that first met the process
+	uuid  string
+	vm    string // as which VM the process counts all the same, "" if as none
+	why   string
+	hint  string
 }
+
+const (
+	// How many VMs may be known by nothing but command lines of one ordinary account, and of all of them. A node of
+	// Kubernetes has at most 110 pods by default, and so machines of KubeVirt's.
+	maxOfAccount  = 110
+	maxOfAccounts = 440
+)
 
 // merger builds the list of VMs from the evidence, best rung first.
 type merger struct {
 	evidence
 	vms       []VM
 	numbers   map[string]int           // libvirt's number of the running domain, by UUID
-	index     map[string]int           // of a UUID in vms
+	index     map[string]int           // of a UUID in vms, plus one
 	tied      map[string]*observed     // by the runtime files: the process of a UUID
 	claims    map[string][]*observed   // by UUID, best first
 	used      map[int32]bool           // process ids that are some VM's
 	confirmed map[string]runtimeDomain // the runtime files' domains that tied holds, by UUID
+	conflicts []conflict
 }
 
 // merge decides which processes are virtual machines; the rules are told in the package comment.
@@ -43,19 +58,26 @@ func merge(e evidence) ([]VM, []conflict) {
 	m.tieRuntime()
 	m.addDomains()
 	m.addRuntime()
-	conflicts := m.addClaims()
+	m.addClaims()
 	m.addHelpers()
 	// A qemu that forked itself is two processes with one command line, and no quarrel.
-	conflicts = slices.DeleteFunc(conflicts, func(c conflict) bool { return m.used[c.PID] })
-	return m.vms, conflicts
+	m.conflicts = slices.DeleteFunc(m.conflicts, func(c conflict) bool { return c.vm == "" && m.used[c.PID] })
+	m.settleNames()
+	return m.vms, m.conflicts
+}
+
+// mayBe reports whether a qemu has a UUID by its own command line, or has been told apart by it.
+func (p *observed) mayBe(uuid string) bool {
+	return claimedUUID(p) == uuid || derivedUUID(*p.argv, p.uid) == uuid
 }
 
 // claimedUUID is the UUID that a qemu has by its own command line.
-func claimedUUID(p *observed) string {
-	if p.argv.uuid != "" {
-		return p.argv.uuid
-	}
-	return derivedUUID(*p.argv, p.uid)
+func claimedUUID(p *observed) string { return cmp.Or(p.argv.uuid, derivedUUID(*p.argv, p.uid)) }
+
+// holds reports whether a process has been the VM of a UUID.
+func (m *merger) holds(p *observed, uuid string) bool {
+	vm := m.held[uuid]
+	return vm != nil && vm.Process == p.Process
 }
 
 func (m *merger) collectClaims() {
@@ -63,20 +85,28 @@ func (m *merger) collectClaims() {
 		if !p.qemu {
 			continue
 		}
-		if uuid := claimedUUID(p); uuid != "" {
+		uuid := claimedUUID(p)
+		if own := derivedUUID(*p.argv, p.uid); own != "" && m.holds(p, own) {
+			uuid = own // it has lost another one to an equal: see addClaims
+		}
+		if uuid != "" {
 			m.claims[uuid] = append(m.claims[uuid], p)
 		}
 	}
-	for _, claimants := range m.claims {
+	for uuid, claimants := range m.claims {
 		slices.SortFunc(claimants, func(a, b *observed) int {
 			return cmp.Or(
-				compareBool(m.system(b.uid), m.system(a.uid)),
+				compareBool(b.account.system, a.account.system),
 				compareBool(b.proof, a.proof),
-				cmp.Compare(a.Start, b.Start),
-				cmp.Compare(a.PID, b.PID),
+				compareBool(m.holds(b, uuid), m.holds(a, uuid)),
+				older(a, b),
 			)
 		})
 	}
+}
+
+func older(a, b *observed) int {
+	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.PID, b.PID))
 }
 
 func compareBool(a, b bool) int {
@@ -115,8 +145,9 @@ func (m *merger) tieRuntime() {
 }
 
 // addDomains adds what libvirt lists, with the process that the runtime files tie to it, else with the best
-// claim. A domain that is shut off has no process, whoever claims to be it. While libvirt does not answer, a domain may have
-// been started that its last listing shows as off; then only a process that an ordinary user cannot have started is believed.
+// claim. A domain that is shut off has no process, whoever claims to be it. Where libvirt does not answer, or was asked before the process
+// was met, a domain may have been started that its last listing shows as off; then only a process that an ordinary user
+// cannot have started is believed.
 func (m *merger) addDomains() {
 	for _, d := range m.domains {
 		if _, twice := m.index[d.UUID]; twice || d.UUID == "" {
@@ -129,10 +160,12 @@ func (m *merger) addDomains() {
 			if r := m.confirmed[d.UUID]; state == Shutoff || !m.fresh {
 				state = r.State
 			}
-		case m.fresh && state == Shutoff:
 		case len(m.claims[d.UUID]) > 0:
 			best := m.claims[d.UUID][0]
-			if m.fresh || m.system(best.uid) {
+			switch {
+			case m.fresh && state != Shutoff,
+				best.account.system && (!m.fresh || best.found > m.asked),
+				!m.fresh && m.holds(best, d.UUID):
 				p = best
 			}
 		}
@@ -160,31 +193,82 @@ func (m *merger) addRuntime() {
 	}
 }
 
-// addClaims adds machines that only their command line tells of, and gives the claims that failed.
-func (m *merger) addClaims() (conflicts []conflict) {
-	refuse := func(p *observed, uuid, why string) {
-		conflicts = append(conflicts, conflict{p.Process, uuid, why})
-	}
-	for uuid, claimants := range m.claims {
-		at, known := m.index[uuid]
-		for _, p := range claimants {
+const (
+	hintOwn = "give each VM a UUID of its own (-uuid, or uuid= of -smbios type=1), or start it through libvirt"
+	hintWho = "if this is the domain, start it through libvirt; else find out who runs the process"
+)
+
+// addClaims adds the machines that only their command line tells of: first those of system accounts, then as many of the
+// others as the bounds allow, of which whoever is one already comes first.
+func (m *merger) addClaims() {
+	var ordinary []*observed
+	for _, uuid := range slices.Sorted(maps.Keys(m.claims)) {
+		for _, p := range m.claims[uuid] {
 			switch {
 			case m.used[p.PID]:
-			case known && m.vms[at].Source != FromArgv:
-				refuse(p, uuid, "libvirt says that this UUID is another process's, or is shut off")
-			case known:
-				refuse(p, uuid, "another process claims the same UUID with more right")
+			case !p.proof && m.index[uuid] > 0:
+				m.refuse(p, uuid)
 			case !p.proof:
-			case !m.vouched[uuid].IsZero() && !m.system(p.uid):
-				refuse(p, uuid, "this UUID was libvirt's, and an ordinary user's process claims it")
+			case !p.account.system:
+				ordinary = append(ordinary, p)
+			case m.index[uuid] == 0:
+				m.addClaim(uuid, p)
 			default:
-				vm := VM{UUID: uuid, Derived: p.argv.uuid == "", Name: label(cmp.Or(p.argv.name, p.argv.id, uuid)),
-					VCPUs: p.argv.vcpus, State: Running, Source: FromArgv}
-				at, known = m.add(vm, p, 0), true
+				m.addEqual(uuid, p)
 			}
 		}
 	}
-	return conflicts
+	slices.SortFunc(ordinary, func(a, b *observed) int {
+		return cmp.Or(compareBool(m.holds(b, claimedUUID(b)), m.holds(a, claimedUUID(a))), older(a, b))
+	})
+	ofAccount, ofAccounts := map[uint32]int{}, 0
+	for _, p := range ordinary {
+		uuid := claimedUUID(p)
+		switch {
+		case m.index[uuid] > 0:
+			m.refuse(p, uuid)
+		case !m.past[uuid].IsZero(), m.held[uuid] != nil && !m.held[uuid].Ordinary && !m.holds(p, uuid):
+			m.dispute(p, uuid, "this UUID was that of a VM that more than a command line vouched for, and an ordinary user's process claims it", hintWho)
+		case ofAccount[p.account.uid] >= maxOfAccount || ofAccounts >= maxOfAccounts:
+			m.dispute(p, uuid, "there are too many VMs that only command lines of ordinary users tell of",
+				fmt.Sprintf("at most %d of one user and %d in all count; start them through libvirt", maxOfAccount, maxOfAccounts))
+		default:
+			m.addClaim(uuid, p)
+			ofAccount[p.account.uid]++
+			ofAccounts++
+		}
+	}
+}
+
+func (m *merger) addClaim(uuid string, p *observed) {
+	m.add(VM{UUID: uuid, Derived: p.argv.uuid != uuid, Name: label(cmp.Or(p.argv.name, p.argv.id, uuid)),
+		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.system}, p, 0)
+}
+
+// addEqual adds a process of a system account whose UUID another one has: a clone of Proxmox's keeps the UUID of its original,
+// but has an id of its own, which must do.
+func (m *merger) addEqual(uuid string, p *observed) {
+	own := derivedUUID(identity{id: p.argv.id}, p.uid)
+	m.refuse(p, uuid)
+	if p.argv.id == "" || m.vms[m.index[uuid]-1].Source != FromArgv || m.index[own] > 0 {
+		return
+	}
+	m.addClaim(own, p)
+	m.conflicts[len(m.conflicts)-1].vm = m.vms[len(m.vms)-1].Name
+}
+
+// refuse is what becomes of a claim to a UUID that is another's.
+func (m *merger) refuse(p *observed, uuid string) {
+	switch at := m.index[uuid] - 1; {
+	case m.vms[at].Source != FromArgv:
+		m.dispute(p, uuid, "libvirt says that this UUID is another process's, or is shut off", hintWho)
+	default:
+		m.dispute(p, uuid, fmt.Sprintf("process %d has this UUID with more right, or had it before", m.vms[at].Process.PID), hintOwn)
+	}
+}
+
+func (m *merger) dispute(p *observed, uuid, why, hint string) {
+	m.conflicts = append(m.conflicts, conflict{p.Process, p.uid, p.found, uuid, "", why, hint})
 }
 
 func vmOf(d Domain, source Source) VM {
@@ -197,17 +281,15 @@ func vmOf(d Domain, source Source) VM {
 }
 
 // add takes a VM with its process, nil for none.
-func (m *merger) add(vm VM, p *observed, number int) int {
+func (m *merger) add(vm VM, p *observed, number int) {
 	if p != nil && !m.used[p.PID] {
 		vm.Process = p.Process
 		m.used[p.PID] = true
 	}
-	at := len(m.vms)
 	m.vms = append(m.vms, vm)
-	m.index[vm.UUID] = at
+	m.index[vm.UUID] = len(m.vms)
 	if r := m.confirmed[vm.UUID]; r.ID > 0 { // never older than the listing
 		number = r.ID
 	}
 	m.numbers[vm.UUID] = number
-	return at
 }

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -37,10 +36,15 @@ type observed struct {
 	kernel  bool
 	settled bool      // it was no longer young when examined
 	faulty  bool      // something of it could not be read
+	named   bool      // its name is like a qemu's
 	helper  bool      // its program is one that libvirt starts for a VM
 	qemu    bool      // its executable is a qemu or, only where that cannot be read, it is named like one
 	proof   bool      // qemu is known from the executable
-	uid     uint32    // effective user id; only of a qemu
+	image   uint64    // changes when it executes a program, the same one too; 0 where we may not see that
+	since   uint64    // when it executed that, as far as known; as Start
+	found   uint32    // number of the look that met that first
+	uid     uint32    // real user id; only of a qemu
+	account account   // that answers for it; only of a qemu
 	scope   string    // the part of its cgroup path that names a machine, "" if none does
 	argv    *identity // of a qemu, nil for others
 }
@@ -66,16 +70,18 @@ type processes struct {
 	files fileReader
 	stuck *boundedReader
 
+	accounts accounts
+
 	faults uint64 // things that could not be read or understood, cumulative
 	hidden int    // processes named like a qemu whose executable we may not see
 }
 
 func newProcesses(root string) *processes {
-	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(maxCmdline)}
+	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(), accounts: accounts{path: "/etc/passwd"}}
 }
 
-// scan brings the table up to date: new and young processes and all qemus are examined, every process if
-// full is set (a process id that was used again between two looks shows only then). It says whether a
+// scan brings the table up to date: new and young processes, all qemus and what is named like one are examined, every
+// process if full is set (a process id that was used again between two looks shows only then). It reports whether a
 // qemu came or went.
 func (t *processes) scan(ctx context.Context, full bool) (changed bool, err error) {
 	root, err := os.Open(t.root)
@@ -83,11 +89,8 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 		return false, cannotList(err)
 	}
 	defer func() { _ = root.Close() }() // opened for reading: nothing to lose
-	now, err := t.uptime()
-	if err != nil {
-		t.faults++ // then every process counts as young, which costs time only
-	}
-	t.looks++
+	now := t.begin()
+	t.accounts.refresh()
 	t.hidden = 0
 	for {
 		names, err := root.Readdirnames(namesAtOnce)
@@ -107,7 +110,7 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 			}
 			before := t.known[int32(pid)]
 			after := before
-			if full || before == nil || !before.settled || before.qemu {
+			if full || before == nil || !before.settled || before.qemu || before.named {
 				after = t.look(ctx, int32(pid), before, now)
 			}
 			changed = changed || differentQemu(before, after)
@@ -130,6 +133,34 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 	return changed, nil
 }
 
+// begin starts a look and returns its time, in clock ticks since boot.
+func (t *processes) begin() (now uint64) {
+	t.looks++
+	now, err := t.uptime()
+	if err != nil {
+		t.faults++ // then every process counts as young, which costs time only
+	}
+	return now
+}
+
+// glance brings the table up to date about some processes. It reports whether one of them is a qemu that was not known, and
+// whether such a one is a system account's.
+func (t *processes) glance(ctx context.Context, ids []Process) (changed, system bool) {
+	now := t.begin()
+	for _, id := range ids {
+		before := t.known[id.PID]
+		after := t.look(ctx, id.PID, before, now)
+		if after == nil || after.Process != id {
+			continue // what has become of it shows at the next scan
+		}
+		if differentQemu(before, after) {
+			changed, system = true, system || after.account.system
+		}
+		t.known[id.PID] = after
+	}
+	return changed, system
+}
+
 // namesAtOnce is how many entries of /proc are listed in one go.
 const namesAtOnce = 512
 
@@ -139,7 +170,7 @@ func cannotList(err error) error {
 
 func differentQemu(before, after *observed) bool {
 	was, is := before != nil && before.qemu, after != nil && after.qemu
-	return was != is || was && before.Process != after.Process
+	return was != is || was && (before.Process != after.Process || before.image != after.image)
 }
 
 // look reads one process; nil if it is gone. One that cannot be read or understood now is what it was before: a machine
@@ -159,10 +190,18 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		t.faults++
 		return before
 	}
-	p.settled = now > p.Start+youngTicks
-	// The name changes when another program is executed. One that still may be put into a VM's cgroup is examined again.
-	same := before != nil && before.Process == p.Process && before.comm == p.comm
-	if same && (before.settled || !p.settled && !before.helper && !before.qemu && !before.faulty) {
+	p.since, p.found = p.Start, t.looks
+	same := before != nil && before.Process == p.Process && before.image == p.image
+	switch {
+	case same:
+		p.since, p.found = before.since, before.found
+	case before != nil && before.Process == p.Process:
+		p.since = now
+	}
+	p.settled = now > p.since+youngTicks
+	// Where we may not see the image, a program that is executed shows by its name. A process that still may be put into a
+	// VM's cgroup is examined again.
+	if same && before.comm == p.comm && (before.settled || !p.settled && !before.helper && !before.qemu && !before.faulty) {
 		if before.parent != p.parent {
 			adopted := *before
 			adopted.parent = p.parent
@@ -171,59 +210,101 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		return before
 	}
 	if !p.kernel {
-		t.examine(ctx, dir, &p)
+		if !same {
+			before = nil
+		}
+		t.examine(ctx, dir, &p, before)
 	}
 	return &p
 }
 
-// examine fills in what stat does not tell.
-func (t *processes) examine(ctx context.Context, dir string, p *observed) {
+// examine fills in what stat does not tell. What cannot be read now is what it was before: a VM does not end
+// because a read failed.
+func (t *processes) examine(ctx context.Context, dir string, p, before *observed) {
+	p.named = NamedLikeQemu(p.comm.String())
 	link, err := os.Readlink(filepath.Join(dir, "exe"))
 	switch {
 	case err == nil:
-		p.helper = isHelper(path.Base(strings.TrimSuffix(link, " (deleted)")))
+		p.helper = isHelper(link)
 		p.qemu = isQemu(link)
 		p.proof = p.qemu
 	case errors.Is(err, fs.ErrPermission):
 		p.helper = namedLikeHelper(p.comm.String())
-		p.qemu = namedLikeQemu(p.comm.String())
+		p.qemu = p.named
+	case before != nil && !gone(err):
+		p.helper, p.qemu, p.proof, p.faulty = before.helper, before.qemu, before.proof, true
+		t.fault(err)
 	default:
 		p.helper = namedLikeHelper(p.comm.String())
 		p.faulty = true
 		t.fault(err)
 	}
+	container := ""
 	if text, err := t.files.read(dir + "/cgroup"); err == nil {
 		p.scope = machineScope(text)
+		if p.qemu {
+			container = containerOf(text)
+		}
 	} else {
+		if before != nil {
+			p.scope = before.scope
+		}
 		p.faulty = true
 		t.fault(err)
 	}
-	if !p.qemu {
-		return
+	if p.qemu {
+		t.examineQemu(ctx, dir, container, p, before)
 	}
-	p.argv = new(identity)
+}
+
+// examineQemu finds out who runs a qemu, and what machine it says that it is.
+func (t *processes) examineQemu(ctx context.Context, dir, container string, p, before *observed) {
+	known := before != nil && before.qemu
 	// The owner of /proc/PID will not do: it is root for any process that made itself undumpable.
-	if text, err := t.files.read(dir + "/status"); err != nil {
-		t.fault(err)
-		p.uid = noUID
-	} else if p.uid, err = parseUID(text); err != nil {
-		t.faults++
+	text, err := t.files.read(dir + "/status")
+	var who credentials
+	if err == nil {
+		who, err = parseCredentials(text)
 	}
-	cmdline, err := t.stuck.read(ctx, filepath.Join(dir, "cmdline"))
+	switch {
+	case err == nil && !p.faulty:
+		p.uid, p.account = who.uid, t.accountOf(dir, container, who)
+	case known:
+		p.uid, p.account = before.uid, before.account
+	default:
+		p.uid, p.account = who.uid, account{uid: who.uid}
+	}
+	t.fault(err)
+	cmdline, err := t.stuck.read(ctx, pendingRead{p.Process, "cmdline"}, p.account, func() ([]byte, error) {
+		return readLimited(filepath.Join(dir, "cmdline"), maxCmdline)
+	})
 	if err != nil {
 		t.fault(err)
 		p.settled = false // try again at the next look
+		p.argv = new(identity)
+		if known {
+			p.argv = before.argv
+		}
 		return
 	}
-	*p.argv = parseCmdline(cmdline)
-	if *p.argv == (identity{}) && len(cmdline) == 0 {
+	argv := parseCmdline(cmdline, func(path string) ([]byte, error) {
+		if !p.account.system {
+			return nil, errUnsafe
+		}
+		system := maps.Clone(t.accounts.guests) // the read may outlive this look
+		return t.stuck.read(ctx, pendingRead{p.Process, path}, p.account, func() ([]byte, error) {
+			return readConfig(dir, path, (&accounts{guests: system}).system)
+		})
+	})
+	p.argv = &argv
+	if argv == (identity{}) && len(cmdline) == 0 {
 		p.settled = false // between fork and exec, or it is exiting
 	}
 }
 
 // fault counts an error, unless it only says that the process has ended.
 func (t *processes) fault(err error) {
-	if !gone(err) {
+	if err != nil && !gone(err) {
 		t.faults++
 	}
 }
@@ -241,10 +322,6 @@ func (t *processes) uptime() (uint64, error) {
 	}
 	return uint64(f * 100), nil
 }
-
-// namedLikeQemu judges by the kernel's name of a process, cut to 15 bytes. Anybody can set it, so it
-// serves only to confirm what libvirt says.
-func namedLikeQemu(comm string) bool { return isQemu(comm) }
 
 // readNames lists a directory without looking at its entries.
 func readNames(dir string) ([]string, error) {

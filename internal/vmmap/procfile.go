@@ -26,7 +26,7 @@ func parseStat(text []byte) (observed, error) {
 	if open < 0 || shut < open {
 		return observed{}, errors.New("stat without a name")
 	}
-	var fields [20][]byte // from field 3, the state; no more are of use
+	var fields [lastField - 2][]byte // from field 3, the state; no more are of use
 	n := 0
 	for field := range bytes.FieldsSeq(text[shut+1:]) {
 		if n == len(fields) {
@@ -35,13 +35,13 @@ func parseStat(text []byte) (observed, error) {
 		fields[n] = field
 		n++
 	}
-	if n < len(fields) {
+	if n <= startTime-3 {
 		return observed{}, fmt.Errorf("stat has %d fields after the name", n)
 	}
 	pid, err1 := strconv.ParseInt(string(bytes.TrimSpace(text[:open])), 10, 32)
 	parent, err2 := strconv.ParseInt(string(fields[1]), 10, 32)
 	flags, err3 := strconv.ParseUint(string(fields[6]), 10, 64)
-	start, err4 := strconv.ParseUint(string(fields[19]), 10, 64)
+	start, err4 := strconv.ParseUint(string(fields[startTime-3]), 10, 64)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return observed{}, err
 	}
@@ -50,23 +50,36 @@ func parseStat(text []byte) (observed, error) {
 		parent:  int32(parent),
 		comm:    commOf(text[open+1 : shut]),
 		kernel:  flags&kernelThread != 0,
+		image:   imageOf(fields[startCode-3], fields[startStack-3], fields[argStart-3], fields[argEnd-3]),
 	}, nil
 }
 
-// parseUID reads the effective user id from /proc/PID/status, proc_pid_status(5); noUID with an error.
-func parseUID(text []byte) (uint32, error) {
-	for line := range bytes.Lines(text) {
-		if rest, ok := bytes.CutPrefix(line, []byte("Uid:")); ok {
-			if fields := bytes.Fields(rest); len(fields) >= 2 {
-				uid, err := strconv.ParseUint(string(fields[1]), 10, 32)
-				if err != nil {
-					return noUID, err
-				}
-				return uint32(uid), nil
-			}
+// Numbers of fields in /proc/PID/stat.
+const (
+	startTime  = 22
+	startCode  = 26
+	startStack = 28
+	argStart   = 48
+	argEnd     = 49
+	lastField  = argEnd
+)
+
+// imageOf makes one number of addresses that are drawn anew whenever a process executes a program, even itself. They are 0 where
+// we have not the right to trace the process, and so is the number.
+func imageOf(addresses ...[]byte) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h, seen := uint64(offset), false
+	for _, a := range addresses {
+		seen = seen || len(a) > 0 && !bytes.Equal(a, []byte("0"))
+		for _, digit := range a {
+			h = (h ^ uint64(digit)) * prime
 		}
+		h *= prime
 	}
-	return noUID, errors.New("status has no line that begins with Uid")
+	if !seen {
+		return 0
+	}
+	return h
 }
 
 // machineScope finds in /proc/PID/cgroup, cgroups(7), the cgroup that stands for one virtual machine, and gives

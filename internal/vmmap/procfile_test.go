@@ -25,7 +25,8 @@ func FuzzParseStat(f *testing.F) {
 	f.Add([]byte(")("))
 	f.Fuzz(func(_ *testing.T, text []byte) {
 		_, _ = parseStat(text)
-		_, _ = parseUID(text)
+		_, _ = parseCredentials(text)
+		_ = containerOf(text)
 		_ = machineScope(text)
 	})
 }
@@ -40,13 +41,17 @@ func FuzzParsePID(f *testing.F) {
 	})
 }
 
-func TestParseUIDTakesTheEffectiveOne(t *testing.T) {
-	uid, err := parseUID([]byte("Name:\tx\nUid:\t1000\t64055\t3\t4\nGid:\t1\n"))
-	if err != nil || uid != 64055 {
-		t.Errorf("got %d, %v", uid, err)
+// The real user started it, even if the program is set-user-ID: such a file may be linked to a qemu's name.
+func TestParseCredentials(t *testing.T) {
+	c, err := parseCredentials([]byte("Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t1\nNSpid:\t12\n"))
+	if err != nil || c != (credentials{uid: 1000}) {
+		t.Errorf("got %+v, %v", c, err)
 	}
-	if uid, err := parseUID([]byte("Name:\tx\n")); err == nil || uid != noUID {
-		t.Errorf("no uid became %d, %v", uid, err)
+	if c, err := parseCredentials([]byte("Uid:\t0\t0\t0\t0\nNSpid:\t12\t1\n")); err != nil || !c.nested {
+		t.Errorf("in a PID namespace: %+v, %v", c, err)
+	}
+	if c, err := parseCredentials([]byte("Name:\tx\n")); err == nil || c.uid != noUID {
+		t.Errorf("no uid became %+v, %v", c, err)
 	}
 }
 

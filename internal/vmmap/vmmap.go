@@ -7,18 +7,22 @@
 //
 // # Whom to believe
 //
-// Libvirt and the files that it writes as root are believed. A command line is a claim that anybody
-// can make, so it never takes a UUID that a better rung ties to another process, or knows as shut off;
-// such a process stays an ordinary one and is counted as a conflict. Of two claims to one UUID that no better rung
-// decides, the process of a system account wins (root, an account below 1000, or the one that
-// libvirt runs guests as), for an ordinary user cannot start one of those; then the older process, for it had the
-// name before the other asked for it.
+// Who vouches decides: libvirt's API, then the files that it writes as root, then the command line of a process of a system
+// account (root, an account below 1000, or the one that libvirt runs guests as), for an ordinary user cannot start one of those; then that of any
+// other, which is a claim that anybody can make. Root of a container is such another. A weaker rung never takes anything from a stronger one,
+// be it a UUID or a name, and among equals whoever has it keeps it; of two that ask at once the older process gets it, for it
+// had the name before the other asked. What a stronger rung once vouched for is remembered when its VM has gone,
+// and over restarts. A claim to a UUID that fails makes the process an ordinary one; a VM whose name is another's is shown by
+// another name. Both are counted as conflicts.
+//
+// VMs that only an ordinary user's command line tells of are bounded, by account and in all.
 package vmmap
 
 import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Source says which rung of the ladder a VM's identity came from, as in the label source="…".
@@ -57,18 +61,41 @@ type VM struct {
 	VCPUs   int    // online virtual CPUs, 0 where unknown
 	State   State
 	Source  Source
-	Project string // owner, from OpenStack-style libvirt metadata; "" if none
-	User    string
-	Flavor  string
-	Share   string    // how its meter is shared with it: "virtiofs", "9p", "no", "" where that is not known
-	Publish string    // profile that its <metadata> asks for, "" for the configured one; not validated
-	Process Process   // its qemu; zero when Shutoff, or when it was not found
-	Helpers []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
+	// Ordinary says that nobody vouches for it but the command line of an ordinary user's process (the Source is FromArgv).
+	Ordinary bool
+	Project  string // owner, from OpenStack-style libvirt metadata; "" if none
+	User     string
+	Flavor   string
+	Share    string    // how its meter is shared with it: "virtiofs", "9p", "no", "" where that is not known
+	Publish  string    // profile that its <metadata> asks for, "" for the configured one; not validated
+	Process  Process   // its qemu; zero when Shutoff, or when it was not found
+	Helpers  []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
+}
+
+// rank orders VMs by who vouches for them, the least first.
+func (vm *VM) rank() int {
+	switch {
+	case vm.Source == FromLibvirt:
+		return 3
+	case vm.Source == FromRuntime:
+		return 2
+	case !vm.Ordinary:
+		return 1
+	}
+	return 0
+}
+
+// A Past is a VM that has gone, and that more than an ordinary user's command line vouched for: until it returns, no
+// such command line gets its UUID.
+type Past struct {
+	UUID string
+	Left time.Time
 }
 
 // A Map is everything known at one moment. It is immutable.
 type Map struct {
 	VMs  []VM   // ordered by UUID, each UUID once
+	Past []Past // ordered by UUID
 	Note string // which rung is in use and why not a better one, for people
 
 	// Complete says that a machine which is not in VMs does not exist. It is false until libvirt, where it is to be
@@ -121,5 +148,5 @@ func (m *Map) Find(pid int32, start uint64) (index int, ok bool) {
 
 // equal says that nothing differs that a reader could see.
 func (m *Map) equal(other *Map) bool {
-	return m.Note == other.Note && m.Complete == other.Complete && m.Blind == other.Blind && reflect.DeepEqual(m.VMs, other.VMs)
+	return m.Note == other.Note && m.Complete == other.Complete && m.Blind == other.Blind && slices.Equal(m.Past, other.Past) && reflect.DeepEqual(m.VMs, other.VMs)
 }

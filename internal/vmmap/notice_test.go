@@ -1,0 +1,105 @@
+package vmmap
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// run lets a Mapper keep its Map up to date until the test ends.
+func run(t *testing.T, m *Mapper) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// notice tells of a process until the Map has a VM, long before the next scan.
+func notice(t *testing.T, m *Mapper, p Process, uuid string) VM {
+	t.Helper()
+	deadline := time.After(lookEvery / 2)
+	for {
+		m.Notice([]Process{p})
+		if vm, ok := byUUID(m.Current())[uuid]; ok {
+			return vm
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%v was noticed, and is no VM", p)
+		default:
+		}
+	}
+}
+
+// A VM that nobody announces is known when it is noticed, whatever libvirt does: new, or by a program that executes a qemu, of
+// the same name even.
+func TestNoticedProcesses(t *testing.T) {
+	for title, libvirt := range map[string]Lister{
+		"no libvirt":   nil,
+		"libvirt":      &fakeLibvirt{changed: make(chan struct{})},
+		"libvirt away": &fakeLibvirt{err: errAway, changed: make(chan struct{})},
+	} {
+		t.Run(title, func(t *testing.T) {
+			wrapper := fakeProcess{pid: 21, start: 510, exe: "/bin/bash", comm: "qemu-system-x86", uid: 0}
+			h := newFakeHost(t, wrapper)
+			m := h.mapper(libvirt)
+			look(t, m)
+			run(t, m)
+			h.start(qemu(20, 500, system, "new", uuidA))
+			if vm := notice(t, m, Process{20, 500}, uuidA); vm.Process.PID != 20 {
+				t.Errorf("got %+v", vm)
+			}
+			execs := qemu(21, 510, 0, "execs", uuidB)
+			h.start(execs)
+			if vm := notice(t, m, Process{21, 510}, uuidB); vm.Process.PID != 21 {
+				t.Errorf("got %+v", vm)
+			}
+			m.Notice([]Process{{99, 1}, {20, 400}, {-1, 0}}) // gone, another one, nonsense
+			if len(m.Current().VMs) != 2 || m.Faults() > 1 {
+				t.Errorf("got %+v, %d faults", m.Current().VMs, m.Faults())
+			}
+		})
+	}
+}
+
+// Where nobody takes notices, nobody waits for that.
+func TestNoticeWithoutARun(t *testing.T) {
+	m := newFakeHost(t).mapper(nil)
+	if m.noticed.add([]Process{{1, 1}}) != nil {
+		t.Error("a notice waits for nobody")
+	}
+	m.noticed.open(true)
+	done := m.noticed.add(make([]Process, 2*maxNoticed))
+	m.noticed.add([]Process{{1, 1}})
+	if n := len(m.noticed.waiting); n != maxNoticed {
+		t.Errorf("%d wait, want %d", n, maxNoticed)
+	}
+	m.noticed.open(false)
+	<-done
+}
+
+// A program that is executed keeps process id, start time and, here, the name. It shows whenever that is, at the next quick look.
+func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
+	h := newFakeHost(t, fakeProcess{pid: 20, start: 500, exe: "/bin/bash", comm: "qemu-system-x86", uid: system})
+	m := h.mapper(nil)
+	look(t, m)
+	if !m.processes.known[20].settled {
+		t.Fatal("the wrapper is still young")
+	}
+	h.start(qemu(20, 500, system, "a", uuidA))
+	if err := m.refresh(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if vm := byUUID(m.Current())[uuidA]; vm.Process.PID != 20 {
+		t.Errorf("got %+v", m.Current().VMs)
+	}
+	if m.processes.known[20].settled {
+		t.Error("what it executed counts as old, and will not be looked at again")
+	}
+}
