@@ -155,3 +155,9 @@ func (f fixedMap) Faults() uint64 { return 0 }
 
 // Conflicts is 0: nobody claims anything.
 func (f fixedMap) Conflicts() uint64 { return 0 }
+
+// Restore does nothing: the map is what it is.
+func (f fixedMap) Restore([]vmmap.VM, []vmmap.Past) {}
+
+// Notice does nothing.
+func (f fixedMap) Notice([]vmmap.Process) {}

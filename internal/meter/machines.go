@@ -29,6 +29,8 @@ type machines struct {
 	indexed []*machine           // by the index in current.VMs
 	series  []*vmSeries          // of all names, by UUID and name
 	retired map[string][]retired // by UUID
+	past    []vmmap.Past         // as in current, or as an earlier run left it
+	noticed []vmmap.Process      // by the last notice; its memory is used again
 
 	// adopted are processes that the map does not have, or not yet: they were started by one that works for the machine,
 	// and may have lived for a moment only.
@@ -45,7 +47,7 @@ func newMachines() machines {
 func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 	ms := &m.machines
 	if vms != ms.current && !vms.Blind {
-		ms.current = vms
+		ms.current, ms.past = vms, vms.Past
 		clear(ms.adopted) // it has those that live
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
@@ -59,7 +61,7 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 			a.VM, a.present = vm, true
 			m.name(a)
 			ms.indexed = append(ms.indexed, a)
-			if vm.State == vmmap.Running {
+			if vm.State == vmmap.Running && !vm.Ordinary { // anybody can claim to have any number of CPUs
 				running = append(running, ledger.Machine{Slot: a.series.slot, VCPUs: vm.VCPUs})
 			}
 		}

@@ -34,11 +34,16 @@ type CPUSource interface {
 	Baseline() cputime.Baseline
 }
 
-// A VMSource tells which processes are virtual machines. Its methods never block.
+// A VMSource tells which processes are virtual machines. Its methods never block, but for Notice.
 type VMSource interface {
 	Current() *vmmap.Map
 	Faults() uint64    // what it could not read or understand, since it was made
-	Conflicts() uint64 // processes that claimed to be a virtual machine that they are not, since it was made
+	Conflicts() uint64 // claims to what is another VM's that were refused, since it was made
+	// Restore tells what an earlier run knew, before the first tick.
+	Restore(vms []vmmap.VM, past []vmmap.Past)
+	// Notice tells that processes are new, or execute another program. It waits a few milliseconds at most, in which
+	// Current may come to know them.
+	Notice([]vmmap.Process)
 }
 
 // A Clock tells the time. Tests have their own.

@@ -28,6 +28,7 @@ type saved struct {
 	retired    map[string][]retired
 	processes  []savedSeries
 	baseline   cputime.Baseline
+	past       []vmmap.Past
 }
 
 // A row is what an account holds of one zone.
@@ -114,6 +115,13 @@ func parseState(b []byte) (*saved, error) {
 		d.accounts(s)
 	}
 	d.baseline(&s.baseline)
+	if version < 4 {
+		s.identities3()
+	} else {
+		for range d.count() {
+			s.past = append(s.past, vmmap.Past{UUID: d.string(), Left: d.time()})
+		}
+	}
 	return s, d.err
 }
 
@@ -213,7 +221,7 @@ func (m *Meter) restore(s *saved) {
 func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 	for i := range s.machines {
 		a := &s.machines[i]
-		a.present, a.past = true, m.pastOf(a.UUID)
+		a.past = m.pastOf(a.UUID)
 		m.machines.byUUID[a.UUID] = a
 	}
 	for i := range s.series {
@@ -251,6 +259,10 @@ func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 	})
 	slices.SortFunc(m.machines.series, compareVMSeries)
 	m.reorder()
+	m.machines.past = s.past
+	if m.VMs != nil {
+		m.VMs.Restore(s.vms(), s.past)
+	}
 }
 
 // restoreSeries goes on with what was shown of a process. After a reboot there is no process, but its last value is
@@ -311,6 +323,11 @@ func (d *decoder) machine() (a machine) {
 	a.State, a.Source = vmmap.State(d.string()), vmmap.Source(d.string())
 	a.Project, a.User, a.Flavor = d.string(), d.string(), d.string()
 	a.VCPUs = int(d.uint())
+	if d.version >= 4 {
+		a.present, a.Derived, a.Ordinary = d.bool(), d.bool(), d.bool()
+		a.Share, a.Publish = d.string(), d.string()
+		a.VM.Process = vmmap.Process{PID: int32(d.uint()), Start: d.uint()}
+	}
 	return a
 }
 
@@ -329,6 +346,7 @@ func (d *decoder) retired(zones int) (r retired) {
 	r.cpu = d.uint()
 	r.created = d.time()
 	r.at = time.Unix(int64(d.uint()), 0)
+	r.ordinary = d.version >= 4 && d.bool()
 	r.rows = d.rows(zones)
 	return r
 }

@@ -24,7 +24,7 @@ import (
 // counters at their ceilings.
 const (
 	stateMagic    = "scaph state "
-	stateVersion  = 3
+	stateVersion  = 4
 	oldestVersion = 2 // that can still be read
 )
 
@@ -86,6 +86,11 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 	}
 	m.encodeSeries(&e, ahead)
 	e.baseline(m.CPU.Baseline())
+	e.uint(uint64(len(m.machines.past)))
+	for _, p := range m.machines.past {
+		e.string(p.UUID)
+		e.time(p.Left)
+	}
 	return e.seal()
 }
 
@@ -176,6 +181,7 @@ func (e *encoder) retired(r *retired) {
 	e.uint(r.cpu)
 	e.time(r.created)
 	e.uint(uint64(r.at.Unix()))
+	e.bool(r.ordinary)
 	e.rows(r.rows, nil)
 }
 
@@ -218,6 +224,13 @@ func (e *encoder) machine(a *machine) {
 		e.string(s)
 	}
 	e.uint(uint64(max(0, a.VCPUs)))
+	for _, b := range []bool{a.present, a.Derived, a.Ordinary} {
+		e.bool(b)
+	}
+	e.string(a.Share)
+	e.string(a.Publish)
+	e.uint(uint64(uint32(a.VM.Process.PID)))
+	e.uint(a.VM.Process.Start)
 }
 
 func (e *encoder) process(a *process) {

@@ -24,6 +24,7 @@ func (m *Meter) Tick() {
 	} else {
 		m.count("cputime", m.sample.Faults)
 		if m.VMs != nil {
+			m.notice()
 			m.follow(m.VMs.Current(), wall)
 		}
 		if m.restored {

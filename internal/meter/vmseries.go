@@ -17,8 +17,10 @@ const (
 	// goneAfter is how long a series is shown after its VM is gone, or has another name. It is longer than
 	// two intervals of any sensible scraper.
 	goneAfter = 15 * time.Minute
-	// maxRetired bounds how many retired series are remembered, should their VMs return.
-	maxRetired = 10_000
+	// maxRetired bounds for how many VMs retired series are remembered, should they return; maxRetiredOrdinary does so for
+	// those that only ordinary users' command lines told of, so that they never cost another VM its total.
+	maxRetired         = 10_000
+	maxRetiredOrdinary = 500
 )
 
 // A vmSeries is what is shown of a VM under one name.
@@ -36,11 +38,12 @@ type vmSeries struct {
 
 // retired is what a series held when it was retired. It is part of the row RetiredVMs.
 type retired struct {
-	name    string
-	rows    []row
-	cpu     uint64
-	created time.Time
-	at      time.Time
+	name     string
+	rows     []row
+	cpu      uint64
+	created  time.Time
+	at       time.Time
+	ordinary bool // see vmmap.VM
 }
 
 // current says whether the series is that of the name that its VM has now.
@@ -113,14 +116,17 @@ func (m *Meter) retire(now time.Time) {
 	after := max(goneAfter, 2*m.ScrapeInterval)
 	before := len(ms.series)
 	ms.series = slices.DeleteFunc(ms.series, func(s *vmSeries) bool {
-		if s.current() && s.machine.present || now.Before(s.seen) { // or the wall clock was set back
+		present := s.current() && s.machine.present
+		if present || now.Before(s.seen) { // or the wall clock was set back
 			s.seen = now
 		}
-		if now.Sub(s.seen) < after {
+		// What any user can start leaves no series behind: he could start it again and again.
+		if present || !s.machine.Ordinary && now.Sub(s.seen) < after {
 			return false
 		}
 		ms.setRetired(s.machine.UUID, append(ms.retired[s.machine.UUID], retired{
 			name: s.name, rows: m.rowsOf(s.slot), cpu: s.cpu, created: s.created, at: now,
+			ordinary: s.machine.Ordinary,
 		}))
 		m.ledger.Close(s.slot, ledger.RetiredVMs)
 		if a := s.machine; s.current() {
@@ -133,7 +139,8 @@ func (m *Meter) retire(now time.Time) {
 	})
 	if len(ms.series) != before {
 		m.reorder()
-		ms.forgetOldest()
+		ms.forgetOldest(false, maxRetired)
+		ms.forgetOldest(true, maxRetiredOrdinary)
 	}
 }
 
@@ -145,13 +152,22 @@ func (ms *machines) setRetired(uuid string, all []retired) {
 	ms.retired[uuid] = all
 }
 
-func (ms *machines) forgetOldest() {
-	for len(ms.retired) > maxRetired {
-		oldest, at := "", time.Time{}
+// forgetOldest keeps the retired series of so many VMs that only ordinary users' command lines told of, or of the others.
+func (ms *machines) forgetOldest(ordinary bool, most int) {
+	for {
+		count, oldest, at := 0, "", time.Time{}
 		for uuid, all := range ms.retired {
-			if last := all[len(all)-1].at; oldest == "" || last.Before(at) {
-				oldest, at = uuid, last
+			last := &all[len(all)-1]
+			if last.ordinary != ordinary {
+				continue
 			}
+			count++
+			if oldest == "" || last.at.Before(at) {
+				oldest, at = uuid, last.at
+			}
+		}
+		if count <= most {
+			return
 		}
 		delete(ms.retired, oldest)
 	}

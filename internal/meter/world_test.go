@@ -38,9 +38,15 @@ type world struct {
 	vms       *vmmap.Map
 	vmFaults  uint64
 	conflicts uint64
-	kept      []byte // by the store
-	ahead     []byte // by the store, on its disk
-	full      bool   // the store
+
+	restored     []vmmap.VM // what a meter told of an earlier one
+	restoredPast []vmmap.Past
+	noticed      []vmmap.Process // by the last tick that noticed any
+	onNotice     func()
+
+	kept  []byte // by the store
+	ahead []byte // by the store, on its disk
+	full  bool   // the store
 }
 
 const testRange = 100_000 * energy.Joule
@@ -157,6 +163,17 @@ type worldVMs struct{ *world }
 func (v worldVMs) Current() *vmmap.Map { return v.vms }
 func (v worldVMs) Faults() uint64      { return v.vmFaults }
 func (v worldVMs) Conflicts() uint64   { return v.conflicts }
+
+func (v worldVMs) Restore(vms []vmmap.VM, past []vmmap.Past) {
+	v.world.restored, v.world.restoredPast = vms, past
+}
+
+func (v worldVMs) Notice(ps []vmmap.Process) {
+	v.world.noticed = slices.Clone(ps)
+	if v.world.onNotice != nil {
+		v.world.onNotice()
+	}
+}
 
 type worldStore struct{ *world }
 

@@ -142,7 +142,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	var log bytes.Buffer
 	m := h.logging(nil, &log)
 	look(t, m)
-	const flood = 3000
+	const flood = 500
 	for i := range flood {
 		h.start(qemu(1000+i, 100, 65534, fmt.Sprint("vm", i), fmt.Sprintf("99999999-0000-4000-8000-%012d", i)))
 	}
