@@ -57,7 +57,7 @@ func FuzzDirectoryNames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		vms := []VM{{UUID: testUUID(1), Name: a}, {UUID: testUUID(2), Name: b}}
-		x := newIndex(vms)
+		x := newIndex(vms, new(index))
 		for i, dir := range x.dirs {
 			if dir == "" || dir == "." || dir == ".." || len(dir) > maxName || strings.ContainsAny(dir, "/\x00\n") || !utf8.ValidString(dir) || dir[0] == '.' {
 				t.Errorf("%q has directory %q", vms[i].Name, dir)
@@ -73,9 +73,16 @@ func FuzzDirectoryNames(f *testing.F) {
 			t.Errorf("%q and %q both become %q", a, b, escape(a))
 		}
 		// Which of them gets the plain name does not depend on the order.
-		y := newIndex([]VM{vms[1], vms[0]})
+		y := newIndex([]VM{vms[1], vms[0]}, new(index))
 		if x.dirs[0] != y.dirs[1] || x.dirs[1] != y.dirs[0] {
 			t.Errorf("%q and %q: %q one way round, %q the other", a, b, x.dirs, y.dirs)
+		}
+		// And whoever has one keeps it, whoever comes.
+		for i := range vms {
+			alone := newIndex(vms[i:i+1], new(index))
+			if both := newIndex(vms, alone); both.dirs[i] != alone.dirs[0] || both.dirs[0] == both.dirs[1] {
+				t.Errorf("%q had directory %q, and beside another %q", vms[i].Name, alone.dirs[0], both.dirs)
+			}
 		}
 	})
 }

@@ -137,7 +137,7 @@ func (t *Tree) publish(u Update) error {
 
 	vms, err := valid(u.VMs)
 	next.since = u.At
-	next.names = newIndex(vms)
+	next.names = newIndex(vms, old.names)
 	next.vms = make([]meter, len(vms))
 	for i := range vms {
 		next.vms[i] = meter{now: vms[i].Values, before: vms[i].Values, first: t.resumes.Load() > 0}
@@ -182,9 +182,10 @@ func valid(vms []VM) ([]VM, error) {
 	return shown, errors.Join(errs...)
 }
 
-// newIndex names the directories. Of VMs with the same name the one with the lowest slot has it to itself, which
-// does not depend on the order in which they came.
-func newIndex(vms []VM) *index {
+// newIndex names the directories. Who gives VMs their names sees to it that no two have the same; where two have it all the same,
+// the one that has the plain directory keeps it. Among those that come at once it is the one with the lowest slot, which does
+// not depend on the order in which they came.
+func newIndex(vms []VM, old *index) *index {
 	n := len(vms)
 	x := &index{
 		uuids: make([]string, n), titles: make([]string, n), off: make([]bool, n),
@@ -197,13 +198,18 @@ func newIndex(vms []VM) *index {
 		x.bySlot[x.slots[i]] = i
 	}
 	slices.SortFunc(x.order, func(a, b int) int { return cmp.Compare(x.slots[a], x.slots[b]) })
-	for _, i := range x.order {
-		dir := DirName(vms[i].Name, vms[i].UUID)
-		if _, taken := x.byDir[dir]; taken {
-			dir = uniqueName(vms[i].Name, vms[i].UUID)
+	for _, holders := range []bool{true, false} {
+		for _, i := range x.order {
+			dir := DirName(vms[i].Name, vms[i].UUID)
+			if j, there := old.byDir[dir]; holders != (there && old.uuids[j] == vms[i].UUID) {
+				continue
+			}
+			if _, taken := x.byDir[dir]; taken {
+				dir = uniqueName(vms[i].Name, vms[i].UUID)
+			}
+			x.dirs[i] = dir
+			x.byDir[dir] = i
 		}
-		x.dirs[i] = dir
-		x.byDir[dir] = i
 	}
 	return x
 }
