@@ -26,7 +26,7 @@ type Snapshot struct {
 
 	CPUSource string // "bpf" or "procfs"
 	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs
-	Conflicts uint64 // processes that claimed to be a virtual machine that they are not, since the process started
+	Conflicts uint64 // claims to what is another VM's that were refused, since the process started
 
 	Zones []Zone // in the sensor's order; those that are shown but not attributed too
 	Host  Host

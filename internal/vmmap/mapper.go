@@ -63,6 +63,7 @@ type Mapper struct {
 	behind    bool                 // a qemu was met after libvirt was asked
 	held      map[string]*VM       // by UUID: the VMs of the last look, or of an earlier run
 	past      map[string]time.Time // see Past
+	pastVMs   []Past               // the same, nil if it is to be made
 	disputes  disputes
 }
 
@@ -200,7 +201,7 @@ func (m *Mapper) publish() {
 	m.conflicts.Add(m.disputes.settle(conflicts, time.Now()))
 	next := NewMap(vms, m.note(files.err))
 	next.Complete = m.config.Libvirt == nil || m.listing.answered
-	next.Past = m.pastVMs()
+	next.Past = m.listPast()
 	if !next.equal(m.current.Load()) {
 		m.current.Store(next)
 	}

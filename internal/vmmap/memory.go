@@ -22,6 +22,7 @@ func (m *Mapper) Restore(vms []VM, past []Past) {
 	for _, p := range past {
 		m.past[p.UUID] = p.Left
 	}
+	m.pastVMs = nil
 	if l := &m.listing; m.config.Libvirt != nil && !l.answered {
 		for i := range vms {
 			if vms[i].Source == FromLibvirt {
@@ -49,14 +50,16 @@ func (m *Mapper) remember(vms []VM) {
 	m.held = make(map[string]*VM, len(vms))
 	for i := range vms {
 		m.held[vms[i].UUID] = &vms[i]
-		if !vms[i].Ordinary {
+		if _, returned := m.past[vms[i].UUID]; returned && !vms[i].Ordinary {
 			delete(m.past, vms[i].UUID)
+			m.pastVMs = nil
 		}
 	}
 	now := time.Now()
 	for uuid, vm := range before {
 		if m.held[uuid] == nil && !vm.Ordinary {
 			m.past[uuid] = now
+			m.pastVMs = nil
 		}
 	}
 	for len(m.past) > maxPast {
@@ -70,12 +73,14 @@ func (m *Mapper) remember(vms []VM) {
 	}
 }
 
-// pastVMs returns the VMs that have gone, in order.
-func (m *Mapper) pastVMs() []Past {
-	past := make([]Past, 0, len(m.past))
-	for uuid, left := range m.past {
-		past = append(past, Past{uuid, left})
+// listPast returns the VMs that have gone, in order. The slice is not changed any more.
+func (m *Mapper) listPast() []Past {
+	if m.pastVMs == nil {
+		m.pastVMs = make([]Past, 0, len(m.past))
+		for uuid, left := range m.past {
+			m.pastVMs = append(m.pastVMs, Past{uuid, left})
+		}
+		slices.SortFunc(m.pastVMs, func(a, b Past) int { return strings.Compare(a.UUID, b.UUID) })
 	}
-	slices.SortFunc(past, func(a, b Past) int { return strings.Compare(a.UUID, b.UUID) })
-	return past
+	return m.pastVMs
 }

@@ -100,7 +100,7 @@ var table = [metricCount]metric{
 	},
 	vmConflicts: {
 		"scaph_vm_conflicts_total", dto.MetricType_COUNTER, nil,
-		"Processes that claimed to be a virtual machine that they are not; they count as ordinary processes.",
+		"Claims of processes to the UUID or the name of another VM, and VMs beyond the bounds, that were refused.",
 		"where virtual machines are looked for",
 	},
 	vmCPU: {
