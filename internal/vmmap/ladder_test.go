@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var errAway = errors.New("libvirtd is away")
@@ -293,6 +295,38 @@ func TestADomainThatJustStarted(t *testing.T) {
 	}
 	if m.Conflicts() != 1 { // db is still off
 		t.Errorf("%d conflicts, want the user's", m.Conflicts())
+	}
+}
+
+// A runtime file that outlives its process, say while libvirtd is away, vouches for nothing that a user starts under the same
+// process id.
+func TestAStaleRuntimeFileVouchesForNobody(t *testing.T) {
+	for title, stale := range map[string]bool{"fresh": false, "stale": true} {
+		for _, file := range []string{"web.xml", "web.pid"} {
+			t.Run(title+" "+file, func(t *testing.T) {
+				h := newFakeHost(t, qemu(20, 90_000, 1000, "web", uuidA)) // 100 s old
+				h.status(1, "web", uuidA, 20)
+				if file == "web.pid" {
+					if err := os.Remove(filepath.Join(h.runtime, "web.xml")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if stale {
+					written := time.Now().Add(-200 * time.Second)
+					if err := os.Chtimes(filepath.Join(h.runtime, file), written, written); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m := h.mapper(nil)
+				if vm := look(t, m)[uuidA]; vm.Ordinary != stale || (vm.Source == FromRuntime) == stale {
+					t.Errorf("got %+v", vm)
+				}
+				h.start(qemu(20, 90_000, system, "web", uuidA))
+				if vm := look(t, h.mapper(nil))[uuidA]; vm.Source != FromRuntime {
+					t.Errorf("of libvirt's own account: %+v", vm)
+				}
+			})
+		}
 	}
 }
 

@@ -187,6 +187,7 @@ func (m *Mapper) publish() {
 	}
 	vms, conflicts := merge(evidence{
 		processes: m.processes.known,
+		boot:      m.processes.boot,
 		domains:   m.listing.domains,
 		fresh:     m.listing.answered && m.listing.err == nil,
 		asked:     asked,

@@ -11,9 +11,10 @@ import (
 // evidence is all that one look found, and what was known before it.
 type evidence struct {
 	processes map[int32]*observed
-	domains   []Domain // libvirt's last listing, nil if there never was one
-	fresh     bool     // libvirt answered when it was last asked: what it did not show running did not run then
-	asked     uint32   // number of the last look before it was asked
+	boot      time.Time // zero where unknown
+	domains   []Domain  // libvirt's last listing, nil if there never was one
+	fresh     bool      // libvirt answered when it was last asked: what it did not show running did not run then
+	asked     uint32    // number of the last look before it was asked
 	runtime   runtimeState
 	held      map[string]*VM       // by UUID: the VMs before
 	past      map[string]time.Time // see Past
@@ -120,7 +121,8 @@ func compareBool(a, b bool) int {
 }
 
 // tieRuntime finds the processes that the runtime files name. After a crash of libvirtd a file may outlive its
-// process, whose id may be used again: it must be a qemu, and libvirt starts none without -uuid.
+// process, whose id may be used again: it must be a qemu, and libvirt starts none without -uuid. An ordinary user can see to
+// it that his has both, so what he starts must be older than the file.
 func (m *merger) tieRuntime() {
 	byName := make(map[string]string, len(m.domains))
 	for _, d := range m.domains {
@@ -139,9 +141,18 @@ func (m *merger) tieRuntime() {
 		if r.UUID == "" || claimed != "" && claimed != r.UUID || m.tied[r.UUID] != nil {
 			continue
 		}
+		if !p.account.system && !m.holds(p, r.UUID) && m.startedAfter(p, r.written) {
+			continue
+		}
 		m.tied[r.UUID] = p
 		m.confirmed[r.UUID] = r
 	}
+}
+
+// startedAfter reports whether a process is clearly younger than a file.
+func (m *merger) startedAfter(p *observed, written time.Time) bool {
+	const slack = 2 * time.Second // the wall clock is slewed, and start times are rounded
+	return !m.boot.IsZero() && m.boot.Add(duration(p.Start)).After(written.Add(slack))
 }
 
 // addDomains adds what libvirt lists, with the process that the runtime files tie to it, else with the best

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 const (
@@ -67,6 +68,7 @@ type processes struct {
 	root  string // /proc
 	known map[int32]*observed
 	looks uint32
+	boot  time.Time // on the wall clock; zero where unknown
 	files fileReader
 	stuck *boundedReader
 
@@ -139,9 +141,14 @@ func (t *processes) begin() (now uint64) {
 	now, err := t.uptime()
 	if err != nil {
 		t.faults++ // then every process counts as young, which costs time only
+		return 0
 	}
+	t.boot = time.Now().Add(-duration(now))
 	return now
 }
+
+// duration is the time of so many clock ticks.
+func duration(ticks uint64) time.Duration { return time.Duration(ticks) * (time.Second / 100) }
 
 // glance brings the table up to date about some processes. It reports whether one of them is a qemu that was not known, and
 // whether such a one is a system account's.

@@ -31,7 +31,8 @@ var helperDirs = []string{"", "swtpm", "passt", "slirp", "dbus"}
 // could be read, it has a name and a pid alone.
 type runtimeDomain struct {
 	Domain
-	pid int32
+	pid     int32
+	written time.Time // when the file was
 }
 
 // runtimeState is one look into the state directory.
@@ -90,8 +91,8 @@ func (r *runtimeDir) read() runtimeState {
 		if !isPID || documented[base] {
 			continue
 		}
-		if pid, err := readPIDFile(filepath.Join(r.path, name)); err == nil {
-			state.domains = append(state.domains, runtimeDomain{Domain{Name: base, State: Running}, pid})
+		if pid, written, err := readPIDFile(filepath.Join(r.path, name)); err == nil {
+			state.domains = append(state.domains, runtimeDomain{Domain{Name: base, State: Running}, pid, written})
 		}
 	}
 	for _, dir := range helperDirs {
@@ -118,6 +119,7 @@ func (r *runtimeDir) status(name string) cachedStatus {
 	var document []byte
 	if document, fresh.err = readLimited(path, maxStatus); fresh.err == nil {
 		fresh.domain.Domain, fresh.domain.pid, fresh.err = parseStatus(document)
+		fresh.domain.written = fresh.modified
 	}
 	return fresh
 }
@@ -137,26 +139,27 @@ func (r *runtimeDir) readHelpers(dir string, helpers map[int][]int32) {
 		if err != nil || id == 0 {
 			continue
 		}
-		if pid, err := readPIDFile(filepath.Join(dir, name)); err == nil {
+		if pid, _, err := readPIDFile(filepath.Join(dir, name)); err == nil {
 			helpers[id] = append(helpers[id], pid)
 		}
 	}
 }
 
-// readPIDFile reads a process id, which may end in a newline.
-func readPIDFile(path string) (int32, error) {
+// readPIDFile reads a process id, which may end in a newline, and when it was written.
+func readPIDFile(path string) (pid int32, written time.Time, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return 0, err
+		return 0, written, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxPIDFile {
-		return 0, fmt.Errorf("%s is no pid file", path)
+		return 0, written, fmt.Errorf("%s is no pid file", path)
 	}
 	text, err := readLimited(path, maxPIDFile)
 	if err != nil {
-		return 0, err
+		return 0, written, err
 	}
-	return parsePID(text)
+	pid, err = parsePID(text)
+	return pid, info.ModTime(), err
 }
 
 func parsePID(text []byte) (int32, error) {
