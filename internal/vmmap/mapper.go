@@ -55,7 +55,7 @@ type Mapper struct {
 
 	noticed notices
 
-	mu        sync.Mutex // guards what follows: one look at a time
+	mu        sync.Mutex // guards what follows: one look at a time; not held while libvirt is asked
 	processes *processes
 	runtime   *runtimeDir
 	listing   listing
@@ -112,8 +112,10 @@ func (m *Mapper) Run(ctx context.Context) error {
 	if m.config.Libvirt != nil {
 		changed = m.config.Libvirt.Changed()
 	}
-	m.noticed.open(true)
-	defer m.noticed.open(false)
+	urgent := make(chan struct{}, 1)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watch.Go(func() { m.watch(ctx, urgent) })
 	var due <-chan time.Time // delivers when an announced change has settled; nil without one
 	var last time.Time       // that was looked at
 	announce := func() {
@@ -129,10 +131,8 @@ func (m *Mapper) Run(ctx context.Context) error {
 		case <-look.C:
 			full = false
 		case <-list.C:
-		case <-m.noticed.wake:
-			if m.glance(ctx) {
-				announce()
-			}
+		case <-urgent:
+			announce()
 			continue
 		case <-changed:
 			announce()
@@ -167,7 +167,7 @@ func (m *Mapper) refresh(ctx context.Context, full bool) error {
 	// Processes first, libvirt after them: so a listing that shows a domain as shut off is younger than the
 	// sight of a process that claims to be it.
 	if full {
-		m.listing.asked, m.behind = m.processes.looks, false
+		m.behind = false
 		m.list(ctx)
 	}
 	m.publish()
@@ -208,13 +208,18 @@ func (m *Mapper) publish() {
 	}
 }
 
-// list asks libvirt, and keeps the last answer where it does not give one.
+// list asks libvirt, and keeps the last answer where it does not give one. While it waits, others may look: libvirt may
+// hang for seconds.
 func (m *Mapper) list(ctx context.Context) {
 	if m.config.Libvirt == nil {
 		return
 	}
+	asked := m.processes.looks
+	m.mu.Unlock()
 	domains, err := m.config.Libvirt.List(ctx)
+	m.mu.Lock()
 	l := &m.listing
+	l.asked = asked
 	switch {
 	case err == nil:
 		if l.err != nil {

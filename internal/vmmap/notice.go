@@ -77,6 +77,26 @@ func (m *Mapper) Notice(ids []Process) {
 	}
 }
 
+// watch takes care of notices until ctx ends, and says on urgent when libvirt should be asked too.
+func (m *Mapper) watch(ctx context.Context, urgent chan<- struct{}) {
+	m.noticed.open(true)
+	defer m.noticed.open(false)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.noticed.wake:
+		}
+		if !m.glance(ctx) {
+			continue
+		}
+		select {
+		case urgent <- struct{}{}:
+		default: // that is said already
+		}
+	}
+}
+
 // glance looks at the processes that were noticed. It reports whether there is a new qemu of which libvirt may have more to
 // say than is known. One of an ordinary user's is no reason to ask it before the next scan: he may start as many as he likes.
 func (m *Mapper) glance(ctx context.Context) (urgent bool) {

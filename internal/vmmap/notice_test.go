@@ -68,6 +68,36 @@ func TestNoticedProcesses(t *testing.T) {
 	}
 }
 
+// hangingLibvirt answers once, and then no more.
+type hangingLibvirt struct {
+	fakeLibvirt
+	hangs chan struct{} // closed when it is asked again
+}
+
+func (l *hangingLibvirt) List(ctx context.Context) ([]Domain, error) {
+	if l.asked++; l.asked == 1 {
+		return l.domains, nil
+	}
+	close(l.hangs)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Nobody waits for a libvirtd that hangs.
+func TestNoticedProcessesWhileLibvirtHangs(t *testing.T) {
+	h := newFakeHost(t)
+	libvirt := &hangingLibvirt{fakeLibvirt{changed: make(chan struct{}, 1)}, make(chan struct{})}
+	m := h.mapper(libvirt)
+	look(t, m)
+	run(t, m)
+	libvirt.changed <- struct{}{}
+	<-libvirt.hangs
+	h.start(qemu(20, 500, system, "new", uuidA))
+	if vm := notice(t, m, Process{20, 500}, uuidA); vm.Process.PID != 20 {
+		t.Errorf("got %+v", vm)
+	}
+}
+
 // Where nobody takes notices, nobody waits for that.
 func TestNoticeWithoutARun(t *testing.T) {
 	m := newFakeHost(t).mapper(nil)
