@@ -100,6 +100,9 @@ func life(t *testing.T, rng *rand.Rand) {
 				n := rng.IntN(5)
 				vm.UUID = fmt.Sprintf("aaaaaaaa-0000-0000-0000-00000000000%d", n)
 				vm.Process = vmmap.Process{PID: id.PID, Start: id.Start}
+				if n == 4 { // a user's own
+					vm.Source, vm.Ordinary = vmmap.FromArgv, true
+				}
 				vms[n] = vm
 			}
 		}

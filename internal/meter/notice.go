@@ -2,9 +2,10 @@ package meter
 
 import "github.com/scaph/scaph/internal/vmmap"
 
-// notice tells the source of VMs which processes of the sample may be one that it does not know: those that are new, those
-// that have another name, since they executed another program, and those that are named like a qemu and belong to no VM, since
-// what they execute may have their name. So a VM that nobody announces has its meter from the start.
+// notice tells the source of VMs which processes of the sample may be one that it does not know:
+// those that are new, those that have another name, since they executed another program, and those
+// that are named like a qemu and belong to no VM, since what they execute may have their name. So a
+// VM that nobody announces has its meter from the start.
 func (m *Meter) notice() {
 	if m.seq == 0 {
 		return // all are new, and the source has just looked at them

@@ -17,8 +17,9 @@ const (
 	// goneAfter is how long a series is shown after its VM is gone, or has another name. It is longer than
 	// two intervals of any sensible scraper.
 	goneAfter = 15 * time.Minute
-	// maxRetired bounds for how many VMs retired series are remembered, should they return; maxRetiredOrdinary does so for
-	// those that only ordinary users' command lines told of, so that they never cost another VM its total.
+	// maxRetired bounds for how many VMs retired series are remembered, should they return;
+	// maxRetiredOrdinary does so for those that only ordinary users' command lines told of, so that
+	// they never cost another VM its total.
 	maxRetired         = 10_000
 	maxRetiredOrdinary = 500
 )
@@ -152,7 +153,8 @@ func (ms *machines) setRetired(uuid string, all []retired) {
 	ms.retired[uuid] = all
 }
 
-// forgetOldest keeps the retired series of so many VMs that only ordinary users' command lines told of, or of the others.
+// forgetOldest keeps the retired series of so many VMs that only ordinary users' command lines told
+// of, or of the others.
 func (ms *machines) forgetOldest(ordinary bool, most int) {
 	for {
 		count, oldest, at := 0, "", time.Time{}

@@ -182,9 +182,10 @@ func valid(vms []VM) ([]VM, error) {
 	return shown, errors.Join(errs...)
 }
 
-// newIndex names the directories. Who gives VMs their names sees to it that no two have the same; where two have it all the same,
-// the one that has the plain directory keeps it. Among those that come at once it is the one with the lowest slot, which does
-// not depend on the order in which they came.
+// newIndex names the directories. Who gives VMs their names sees to it that no two have the same;
+// where two have it all the same, the one that has the plain directory keeps it. Among those that
+// come at once it is the one with the lowest slot, which does not depend on the order in which they
+// came.
 func newIndex(vms []VM, old *index) *index {
 	n := len(vms)
 	x := &index{

@@ -55,10 +55,11 @@ func (a *accounts) refresh() {
 // system reports whether ordinary users cannot start processes with this id.
 func (a *accounts) system(uid uint32) bool { return uid < firstOrdinaryUID || a.guests[uid] }
 
-// accountOf returns who answers for a process, by what its status and cgroup files hold. Root of a container is not the system: whoever may
-// start a container may be anybody in it. So a process in another user namespace than ours, in a PID namespace
-// below that of our procfs, or in a container's cgroup that process 1 is not in, is an ordinary one whatever its id. In a user namespace ids are anybody's too:
-// there the account is the one that made the namespace.
+// accountOf returns who answers for a process, by what its status and cgroup files hold. Root of a
+// container is not the system: whoever may start a container may be anybody in it. So a process in
+// another user namespace than ours, in a PID namespace below that of our procfs, or in a
+// container's cgroup that process 1 is not in, is an ordinary one whatever its id. In a user
+// namespace ids are anybody's too: there the account is the one that made the namespace.
 func (t *processes) accountOf(dir, container string, c credentials) account {
 	by := account{uid: c.uid, system: t.accounts.system(c.uid)}
 	if c.nested || container != t.container() {
@@ -79,7 +80,8 @@ func (t *processes) accountOf(dir, container string, c credentials) account {
 	return by
 }
 
-// container returns which container process 1 is in, "" for none: it is there where the program runs in one itself.
+// container returns which container process 1 is in, "" for none: it is there where the program
+// runs in one itself.
 func (t *processes) container() string {
 	text, err := t.files.read(filepath.Join(t.root, "1/cgroup"))
 	if err != nil {
@@ -88,8 +90,8 @@ func (t *processes) container() string {
 	return containerOf(text)
 }
 
-// namespaceOwner returns the account of the home namespace that made a user namespace or the first of those around it,
-// ioctl_nsfs(2); noUID where that cannot be told.
+// namespaceOwner returns the account of the home namespace that made a user namespace or the first
+// of those around it, ioctl_nsfs(2); noUID where that cannot be told.
 func namespaceOwner(path, home string) uint32 {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -148,8 +150,9 @@ func parseCredentials(text []byte) (c credentials, err error) {
 	return c, nil
 }
 
-// containerOf finds in /proc/PID/cgroup, cgroups(7), what names a container, and returns its path up to there; "" if there is
-// nothing like it. The shapes, with Docker, Podman, containerd, CRI-O; Kubernetes; LXC; systemd-nspawn:
+// containerOf finds in /proc/PID/cgroup, cgroups(7), what names a container, and returns its path
+// up to there; "" if there is nothing like it. The shapes, with Docker, Podman, containerd, CRI-O;
+// Kubernetes; LXC; systemd-nspawn:
 //
 //	/docker/<64 digits>  /system.slice/docker-<64 digits>.scope  …/libpod-<64 digits>.scope
 //	/kubepods/besteffort/pod<uid>/…  /kubepods.slice/…
@@ -170,7 +173,8 @@ func containerOf(text []byte) string {
 	return ""
 }
 
-// hasContainerID reports whether a name ends in 64 hexadecimal digits, but for a suffix of systemd's.
+// hasContainerID reports whether a name ends in 64 hexadecimal digits, but for a suffix of
+// systemd's.
 func hasContainerID(name string) bool {
 	name, _, _ = strings.Cut(name, ".")
 	const digits = 64

@@ -29,11 +29,13 @@ type identity struct {
 	vcpus int // 0 if it cannot be told
 }
 
-// A configReader returns the text of a file that -readconfig names. The path is the qemu's, absolute or not.
+// A configReader returns the text of a file that -readconfig names. The path is the qemu's,
+// absolute or not.
 type configReader func(path string) ([]byte, error)
 
-// parseCmdline reads /proc/PID/cmdline of a qemu: arguments that end in NUL. One that does not end so was cut, by us or by
-// its writer, and is left out; what may have been said after it, such as the number of CPUs, is unknown.
+// parseCmdline reads /proc/PID/cmdline of a qemu: arguments that end in NUL. One that does not end
+// so was cut, by us or by its writer, and is left out; what may have been said after it, such as
+// the number of CPUs, is unknown.
 func parseCmdline(cmdline []byte, config configReader) identity {
 	end := bytes.LastIndexByte(cmdline, 0)
 	if end < 0 {
@@ -116,7 +118,8 @@ func (o *options) group(name string, settings map[string]string) {
 	}
 }
 
-// config takes over a file of -readconfig. One that cannot be read leaves the CPUs unknown, unless they are said later.
+// config takes over a file of -readconfig. One that cannot be read leaves the CPUs unknown, unless
+// they are said later.
 func (o *options) config(path string, read configReader) {
 	text, err := read(path)
 	if err != nil {
@@ -138,7 +141,8 @@ func (o *options) result() identity {
 	return id
 }
 
-// startsWithOne reports whether a type of machine has one CPU where nothing is said. Some boards have more.
+// startsWithOne reports whether a type of machine has one CPU where nothing is said. Some boards
+// have more.
 func startsWithOne(machine string) bool {
 	return machine == "" || slices.ContainsFunc([]string{"pc", "q35", "isapc", "microvm", "virt", "pseries", "s390-ccw-virtio"},
 		func(family string) bool { return machine == family || strings.HasPrefix(machine, family+"-") })

@@ -12,8 +12,9 @@ import (
 const (
 	readPatience = 250 * time.Millisecond // how long one read may take; an ordinary one takes microseconds
 
-	// How many reads may hang at once, each holding a thread: for processes of one account that is not the system's,
-	// of all such accounts, and of the system's accounts. Who makes his own hang takes nothing from the others.
+	// How many reads may hang at once, each holding a thread: for processes of one account that is
+	// not the system's, of all such accounts, and of the system's accounts. Who makes his own hang
+	// takes nothing from the others.
 	maxStuckAccount  = 2
 	maxStuckOrdinary = 32
 	maxStuckSystem   = 8
@@ -22,8 +23,8 @@ const (
 // errStuck is what a read that does not return ends in.
 var errStuck = errors.New("read hangs")
 
-// A boundedReader makes reads that may never return: /proc/PID/cmdline takes the memory lock of
-// the process, which is held for as long as a page fault in it is stuck, say on a dead network disk. No
+// A boundedReader makes reads that may never return: /proc/PID/cmdline takes the memory lock of the
+// process, which is held for as long as a page fault in it is stuck, say on a dead network disk. No
 // signal ends such a read, so it is left behind; only so many are, and what is being read is not
 // asked for again while that read hangs. For use by one goroutine.
 type boundedReader struct {

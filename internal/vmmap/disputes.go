@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// maxLogged is how many conflicts are logged one by one within logWindow: one user must not fill the log.
+// maxLogged is how many conflicts are logged one by one within logWindow: one user must not fill
+// the log.
 const (
 	maxLogged = 20
 	logWindow = time.Minute

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// hiddenBy says why processes of other users cannot be seen, "" where they can: process 1 is there on every machine, so where it cannot
-// be read, procfs is mounted so as to hide them, proc(5).
+// hiddenBy says why processes of other users cannot be seen, "" where they can: process 1 is there
+// on every machine, so where it cannot be read, procfs is mounted so as to hide them, proc(5).
 func (t *processes) hiddenBy() string {
 	f, err := os.Open(filepath.Join(t.root, "1/stat"))
 	if err == nil {

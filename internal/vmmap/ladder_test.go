@@ -22,7 +22,8 @@ func owners(m *Mapper) map[string]int32 {
 	return names
 }
 
-// A name is the tree's plain directory: an ordinary user who takes it reads and publishes in a domain's stead.
+// A name is the tree's plain directory: an ordinary user who takes it reads and publishes in a
+// domain's stead.
 func TestAWeakerRungNeverTakesAName(t *testing.T) {
 	const low = "00000000-0000-4000-8000-000000000000"
 	domain := Domain{ID: 1, UUID: uuidA, Name: "web", State: Running}
@@ -103,7 +104,8 @@ func TestANameThatLooksLikeAnotherOnes(t *testing.T) {
 	}
 }
 
-// A clone of Proxmox's may keep its original's UUID: both are VMs, and stay the ones that they were.
+// A clone of Proxmox's may keep its original's UUID: both are VMs, and stay the ones that they
+// were.
 func TestTwoVMsOfOneUUIDAreToldApartByTheirID(t *testing.T) {
 	smbios := []string{"-smbios", "type=1,uuid=" + uuidA}
 	h := newFakeHost(t, proxmox(20, 500, "100", "web", smbios...), proxmox(21, 510, "101", "clone", smbios...))
@@ -123,7 +125,8 @@ func TestTwoVMsOfOneUUIDAreToldApartByTheirID(t *testing.T) {
 	}
 }
 
-// Among equals whoever has a UUID keeps it: an older process can ask for it later, when it executes a qemu.
+// Among equals whoever has a UUID keeps it: an older process can ask for it later, when it executes
+// a qemu.
 func TestAmongEqualsWhoeverHasItKeepsIt(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, 1000, "mine", uuidA), fakeProcess{pid: 10, start: 100, uid: 1001, exe: "/bin/sh"})
 	m := h.mapper(nil)
@@ -138,7 +141,8 @@ func TestAmongEqualsWhoeverHasItKeepsIt(t *testing.T) {
 	}
 }
 
-// Command lines of one user make so many VMs and no more, whoever was there stays, and the log does not fill.
+// Command lines of one user make so many VMs and no more, whoever was there stays, and the log does
+// not fill.
 func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, system, "real", uuidA), qemu(21, 501, 1000, "small", uuidB))
 	var log bytes.Buffer
@@ -298,8 +302,8 @@ func TestADomainThatJustStarted(t *testing.T) {
 	}
 }
 
-// A runtime file that outlives its process, say while libvirtd is away, vouches for nothing that a user starts under the same
-// process id.
+// A runtime file that outlives its process, say while libvirtd is away, vouches for nothing that a
+// user starts under the same process id.
 func TestAStaleRuntimeFileVouchesForNobody(t *testing.T) {
 	for title, stale := range map[string]bool{"fresh": false, "stale": true} {
 		for _, file := range []string{"web.xml", "web.pid"} {

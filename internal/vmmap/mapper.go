@@ -100,7 +100,8 @@ func (m *Mapper) Current() *Map { return m.current.Load() }
 // Faults counts what could not be read or understood since the start; each was skipped.
 func (m *Mapper) Faults() uint64 { return m.faults.Load() }
 
-// Conflicts counts claims of processes to what is another VM's, and VMs beyond the bounds, since the start.
+// Conflicts counts claims of processes to what is another VM's, and VMs beyond the bounds, since
+// the start.
 func (m *Mapper) Conflicts() uint64 { return m.conflicts.Load() }
 
 // Run keeps the Map up to date until ctx ends, which is not an error. Its caller waits for it.
@@ -208,8 +209,8 @@ func (m *Mapper) publish() {
 	}
 }
 
-// list asks libvirt, and keeps the last answer where it does not give one. While it waits, others may look: libvirt may
-// hang for seconds.
+// list asks libvirt, and keeps the last answer where it does not give one. While it waits, others
+// may look: libvirt may hang for seconds.
 func (m *Mapper) list(ctx context.Context) {
 	if m.config.Libvirt == nil {
 		return

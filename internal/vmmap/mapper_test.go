@@ -438,7 +438,8 @@ func TestStuckCommandLinesOfOneUser(t *testing.T) {
 	}
 }
 
-// A young VM is examined again and again, and so may meet a read that fails; it does not end because of that.
+// A young VM is examined again and again, and so may meet a read that fails; it does not end
+// because of that.
 func TestAYoungVMOutlivesAReadThatFails(t *testing.T) {
 	broken := func(file string) func(*fakeHost) {
 		return func(h *fakeHost) {

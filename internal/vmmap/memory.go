@@ -9,9 +9,10 @@ import (
 // maxPast bounds how many VMs that have gone are remembered.
 const maxPast = 20_000
 
-// Restore goes on from what an earlier run knew: its VMs, where the Process of one is zero that cannot be told, and those
-// that it remembered. Until libvirt answers they stand for its listing, so that nobody else gets the UUID or the name of a
-// domain that is shut off. It makes a new Map at once if there was a look already.
+// Restore goes on from what an earlier run knew: its VMs, where the Process of one is zero that
+// cannot be told, and those that it remembered. Until libvirt answers they stand for its listing,
+// so that nobody else gets the UUID or the name of a domain that is shut off. It makes a new Map at
+// once if there was a look already.
 func (m *Mapper) Restore(vms []VM, past []Past) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

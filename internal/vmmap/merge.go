@@ -32,8 +32,8 @@ type conflict struct {
 }
 
 const (
-	// How many VMs may be known by nothing but command lines of one ordinary account, and of all of them. A node of
-	// Kubernetes has at most 110 pods by default, and so machines of KubeVirt's.
+	// How many VMs may be known by nothing but command lines of one ordinary account, and of all of
+	// them. A node of Kubernetes has at most 110 pods by default, and so machines of KubeVirt's.
 	maxOfAccount  = 110
 	maxOfAccounts = 440
 )
@@ -120,9 +120,10 @@ func compareBool(a, b bool) int {
 	return 1
 }
 
-// tieRuntime finds the processes that the runtime files name. After a crash of libvirtd a file may outlive its
-// process, whose id may be used again: it must be a qemu, and libvirt starts none without -uuid. An ordinary user can see to
-// it that his has both, so what he starts must be older than the file.
+// tieRuntime finds the processes that the runtime files name. After a crash of libvirtd a file may
+// outlive its process, whose id may be used again: it must be a qemu, and libvirt starts none
+// without -uuid. An ordinary user can see to it that his has both, so what he starts must be older
+// than the file.
 func (m *merger) tieRuntime() {
 	byName := make(map[string]string, len(m.domains))
 	for _, d := range m.domains {
@@ -155,10 +156,11 @@ func (m *merger) startedAfter(p *observed, written time.Time) bool {
 	return !m.boot.IsZero() && m.boot.Add(duration(p.Start)).After(written.Add(slack))
 }
 
-// addDomains adds what libvirt lists, with the process that the runtime files tie to it, else with the best
-// claim. A domain that is shut off has no process, whoever claims to be it. Where libvirt does not answer, or was asked before the process
-// was met, a domain may have been started that its last listing shows as off; then only a process that an ordinary user
-// cannot have started is believed.
+// addDomains adds what libvirt lists, with the process that the runtime files tie to it, else with
+// the best claim. A domain that is shut off has no process, whoever claims to be it. Where libvirt
+// does not answer, or was asked before the process was met, a domain may have been started that its
+// last listing shows as off; then only a process that an ordinary user cannot have started is
+// believed, or one that was this domain before.
 func (m *merger) addDomains() {
 	for _, d := range m.domains {
 		if _, twice := m.index[d.UUID]; twice || d.UUID == "" {
@@ -209,8 +211,9 @@ const (
 	hintWho = "if this is the domain, start it through libvirt; else find out who runs the process"
 )
 
-// addClaims adds the machines that only their command line tells of: first those of system accounts, then as many of the
-// others as the bounds allow, of which whoever is one already comes first.
+// addClaims adds the machines that only their command line tells of: first those of system
+// accounts, then as many of the others as the bounds allow, of which whoever is one already comes
+// first.
 func (m *merger) addClaims() {
 	var ordinary []*observed
 	for _, uuid := range slices.Sorted(maps.Keys(m.claims)) {
@@ -256,8 +259,8 @@ func (m *merger) addClaim(uuid string, p *observed) {
 		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.system}, p, 0)
 }
 
-// addEqual adds a process of a system account whose UUID another one has: a clone of Proxmox's keeps the UUID of its original,
-// but has an id of its own, which must do.
+// addEqual adds a process of a system account whose UUID another one has: a clone of Proxmox's
+// keeps the UUID of its original, but has an id of its own, which must do.
 func (m *merger) addEqual(uuid string, p *observed) {
 	own := derivedUUID(identity{id: p.argv.id}, p.uid)
 	m.refuse(p, uuid)

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// settleNames sees to it that no two VMs have one name, for a name is what people, dashboards and the tree go by. Of VMs that
-// ask for the same one, the one that the better rung vouches for has it; of equals the one that had it before, then
-// that of the older process. The others are told apart by Proxmox's id, or by their UUID. One that is known by such a name
-// keeps it while it runs, though its plain one become free: whoever had that may only be restarting.
+// settleNames sees to it that no two VMs have one name, for a name is what people, dashboards and
+// the tree go by. Of VMs that ask for the same one, the one that the better rung vouches for has
+// it; of equals the one that had it before, then that of the older process. The others are told
+// apart by Proxmox's id, or by their UUID. One that is known by such a name keeps it while it runs,
+// though its plain one become free: whoever had that may only be restarting.
 func (m *merger) settleNames() {
 	order := make([]*VM, len(m.vms))
 	for i := range m.vms {

@@ -8,13 +8,15 @@ import (
 )
 
 const (
-	// noticePatience is how long Notice waits. Looking at a few processes takes a fraction of a millisecond.
+	// noticePatience is how long Notice waits. Looking at a few processes takes a fraction of a
+	// millisecond.
 	noticePatience = 20 * time.Millisecond
 	// maxNoticed bounds what waits to be looked at; the rest is met by the next scan.
 	maxNoticed = 512
 )
 
-// notices are processes that somebody else has noticed, and that are to be looked at before the next scan.
+// notices are processes that somebody else has noticed, and that are to be looked at before the
+// next scan.
 type notices struct {
 	wake chan struct{} // delivers when there are some
 
@@ -24,7 +26,8 @@ type notices struct {
 	done    chan struct{} // closed when the waiting ones were looked at, nil where there are none
 }
 
-// open says whether there is somebody who takes notices. What waits when there is not is for the next scan.
+// open says whether there is somebody who takes notices. What waits when there is not is for the
+// next scan.
 func (n *notices) open(awaited bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -62,8 +65,9 @@ func (n *notices) take() (ids []Process, done chan struct{}) {
 	return ids, done
 }
 
-// Notice tells that processes are new, or execute another program: one of them may be a VM that nobody announces. It waits for a
-// moment, so that Current knows it; where that is not enough, a later Map does.
+// Notice tells that processes are new, or execute another program: one of them may be a VM that
+// nobody announces. It waits for a moment, so that Current knows it; where that is not enough, a
+// later Map does.
 func (m *Mapper) Notice(ids []Process) {
 	done := m.noticed.add(ids)
 	if done == nil {
@@ -97,8 +101,9 @@ func (m *Mapper) watch(ctx context.Context, urgent chan<- struct{}) {
 	}
 }
 
-// glance looks at the processes that were noticed. It reports whether there is a new qemu of which libvirt may have more to
-// say than is known. One of an ordinary user's is no reason to ask it before the next scan: he may start as many as he likes.
+// glance looks at the processes that were noticed. It reports whether there is a new qemu of which
+// libvirt may have more to say than is known. One of an ordinary user's is no reason to ask it
+// before the next scan: he may start as many as he likes.
 func (m *Mapper) glance(ctx context.Context) (urgent bool) {
 	ids, done := m.noticed.take()
 	if done == nil {

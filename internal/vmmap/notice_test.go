@@ -37,8 +37,8 @@ func notice(t *testing.T, m *Mapper, p Process, uuid string) VM {
 	}
 }
 
-// A VM that nobody announces is known when it is noticed, whatever libvirt does: new, or by a program that executes a qemu, of
-// the same name even.
+// A VM that nobody announces is known when it is noticed, whatever libvirt does: new, or by a
+// program that executes a qemu, of the same name even.
 func TestNoticedProcesses(t *testing.T) {
 	for title, libvirt := range map[string]Lister{
 		"no libvirt":   nil,
@@ -114,7 +114,8 @@ func TestNoticeWithoutARun(t *testing.T) {
 	<-done
 }
 
-// A program that is executed keeps process id, start time and, here, the name. It shows whenever that is, at the next quick look.
+// A program that is executed keeps process id, start time and, here, the name. It shows whenever
+// that is, at the next quick look.
 func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
 	h := newFakeHost(t, fakeProcess{pid: 20, start: 500, exe: "/bin/bash", comm: "qemu-system-x86", uid: system})
 	m := h.mapper(nil)

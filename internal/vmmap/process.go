@@ -82,9 +82,9 @@ func newProcesses(root string) *processes {
 	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(), accounts: accounts{path: "/etc/passwd"}}
 }
 
-// scan brings the table up to date: new and young processes, all qemus and what is named like one are examined, every
-// process if full is set (a process id that was used again between two looks shows only then). It reports whether a
-// qemu came or went.
+// scan brings the table up to date: new and young processes, all qemus and what is named like one
+// are examined, every process if full is set (a process id that was used again between two looks
+// shows only then). It reports whether a qemu came or went.
 func (t *processes) scan(ctx context.Context, full bool) (changed bool, err error) {
 	root, err := os.Open(t.root)
 	if err != nil {
@@ -113,7 +113,7 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 			before := t.known[int32(pid)]
 			after := before
 			if full || before == nil || !before.settled || before.qemu || before.named {
-				after = t.look(ctx, int32(pid), before, now)
+				after = t.look(ctx, int32(pid), before, now, true)
 			}
 			changed = changed || differentQemu(before, after)
 			if after == nil {
@@ -150,13 +150,13 @@ func (t *processes) begin() (now uint64) {
 // duration is the time of so many clock ticks.
 func duration(ticks uint64) time.Duration { return time.Duration(ticks) * (time.Second / 100) }
 
-// glance brings the table up to date about some processes. It reports whether one of them is a qemu that was not known, and
-// whether such a one is a system account's.
+// glance brings the table up to date about some processes. It reports whether one of them is a qemu
+// that was not known, and whether such a one is a system account's.
 func (t *processes) glance(ctx context.Context, ids []Process) (changed, system bool) {
 	now := t.begin()
 	for _, id := range ids {
 		before := t.known[id.PID]
-		after := t.look(ctx, id.PID, before, now)
+		after := t.look(ctx, id.PID, before, now, false)
 		if after == nil || after.Process != id {
 			continue // what has become of it shows at the next scan
 		}
@@ -180,9 +180,10 @@ func differentQemu(before, after *observed) bool {
 	return was != is || was && (before.Process != after.Process || before.image != after.image)
 }
 
-// look reads one process; nil if it is gone. One that cannot be read or understood now is what it was before: a machine
-// does not end because a read failed.
-func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64) *observed {
+// look reads one process; nil if it is gone. One that is as it was is examined again only where it
+// is young, and again is set. One that cannot be read or understood now is what it was before: a
+// machine does not end because a read failed.
+func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64, again bool) *observed {
 	dir := filepath.Join(t.root, strconv.Itoa(int(pid)))
 	text, err := t.files.read(dir + "/stat")
 	if err != nil {
@@ -206,9 +207,10 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		p.since = now
 	}
 	p.settled = now > p.since+youngTicks
-	// Where we may not see the image, a program that is executed shows by its name. A process that still may be put into a
-	// VM's cgroup is examined again.
-	if same && before.comm == p.comm && (before.settled || !p.settled && !before.helper && !before.qemu && !before.faulty) {
+	// Where we may not see the image, a program that is executed shows by its name. A process that
+	// still may be put into a VM's cgroup is examined again.
+	if same && before.comm == p.comm &&
+		(!again || before.settled || !p.settled && !before.helper && !before.qemu && !before.faulty) {
 		if before.parent != p.parent {
 			adopted := *before
 			adopted.parent = p.parent
@@ -225,8 +227,8 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 	return &p
 }
 
-// examine fills in what stat does not tell. What cannot be read now is what it was before: a VM does not end
-// because a read failed.
+// examine fills in what stat does not tell. What cannot be read now is what it was before: a VM
+// does not end because a read failed.
 func (t *processes) examine(ctx context.Context, dir string, p, before *observed) {
 	p.named = NamedLikeQemu(p.comm.String())
 	link, err := os.Readlink(filepath.Join(dir, "exe"))

@@ -64,8 +64,8 @@ const (
 	lastField  = argEnd
 )
 
-// imageOf makes one number of addresses that are drawn anew whenever a process executes a program, even itself. They are 0 where
-// we have not the right to trace the process, and so is the number.
+// imageOf makes one number of addresses that are drawn anew whenever a process executes a program,
+// even itself. They are 0 where we have not the right to trace the process, and so is the number.
 func imageOf(addresses ...[]byte) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
 	h, seen := uint64(offset), false

@@ -41,7 +41,8 @@ func FuzzParsePID(f *testing.F) {
 	})
 }
 
-// The real user started it, even if the program is set-user-ID: such a file may be linked to a qemu's name.
+// The real user started it, even if the program is set-user-ID: such a file may be linked to a
+// qemu's name.
 func TestParseCredentials(t *testing.T) {
 	c, err := parseCredentials([]byte("Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t1\nNSpid:\t12\n"))
 	if err != nil || c != (credentials{uid: 1000}) {

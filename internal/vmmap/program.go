@@ -6,24 +6,26 @@ import (
 	"strings"
 )
 
-// helperPrograms are what libvirt starts beside a qemu and names in pid files. A file whose process is
-// something else is a leftover.
+// helperPrograms are what libvirt starts beside a qemu and names in pid files. A file whose process
+// is something else is a leftover.
 var helperPrograms = []string{
 	"virtiofsd", "swtpm", "passt", "qemu-storage-daemon", "qemu-pr-helper", "slirp-helper", "dbus-daemon",
 	"vhost-user-gpu", "vhost-user-input", "nbdkit",
 }
 
-// qemuSystem begins the names of full-system qemus; qemuPrograms are those that distributions name otherwise.
+// qemuSystem begins the names of full-system qemus; qemuPrograms are those that distributions name
+// otherwise.
 const qemuSystem = "qemu-system-"
 
 var qemuPrograms = []string{"qemu-kvm", "kvm"}
 
-// wrapperSuffixes are what wrapped programs are renamed to by NixOS (.NAME-wrapped, one underscore more each time that
-// name is taken) and by Guix (.NAME-real).
+// wrapperSuffixes are what wrapped programs are renamed to by NixOS (.NAME-wrapped, one underscore
+// more each time that name is taken) and by Guix (.NAME-real).
 var wrapperSuffixes = []string{"-wrapped", "-real"}
 
-// programOf returns the name of the program behind a target of /proc/PID/exe, under whatever name its file has by now: an
-// upgrade deletes it ("… (deleted)", proc_pid_exe(5)), rpm renames it first ("NAME;5a384735"), and wrappers hide it.
+// programOf returns the name of the program behind a target of /proc/PID/exe, under whatever name
+// its file has by now: an upgrade deletes it ("… (deleted)", proc_pid_exe(5)), rpm renames it first
+// ("NAME;5a384735"), and wrappers hide it.
 func programOf(exe string) string {
 	name := path.Base(strings.TrimSuffix(exe, " (deleted)"))
 	if i := len(name) - len(";5a384735"); i > 0 && name[i] == ';' && strings.Trim(name[i+1:], "0123456789abcdef") == "" {
@@ -50,8 +52,9 @@ func isQemu(exe string) bool {
 	return strings.HasPrefix(name, qemuSystem) || slices.Contains(qemuPrograms, name)
 }
 
-// isHelper reports whether an executable is one that libvirt starts for a VM. passt, for one, executes
-// a build for the CPU's vector unit (passt.avx2), so a suffix after a dot is not looked at.
+// isHelper reports whether an executable is one that libvirt starts for a VM. passt, for one,
+// executes a build for the CPU's vector unit (passt.avx2), so a suffix after a dot is not looked
+// at.
 func isHelper(exe string) bool {
 	name := programOf(exe)
 	return slices.ContainsFunc(helperPrograms, func(program string) bool {
@@ -59,8 +62,8 @@ func isHelper(exe string) bool {
 	})
 }
 
-// NamedLikeQemu judges by the kernel's name of a process, cut to 15 bytes. Anybody can set it, so it
-// serves only to confirm what libvirt says, and to know whom to look at more closely.
+// NamedLikeQemu judges by the kernel's name of a process, cut to 15 bytes. Anybody can set it, so
+// it serves only to confirm what libvirt says, and to know whom to look at more closely.
 func NamedLikeQemu(comm string) bool {
 	return isQemu(comm) || strings.HasPrefix(strings.TrimLeft(comm, "."), qemuSystem) || cutNameOf(qemuPrograms, comm)
 }
@@ -68,7 +71,8 @@ func NamedLikeQemu(comm string) bool {
 // namedLikeHelper does the same for helpers.
 func namedLikeHelper(comm string) bool { return isHelper(comm) || cutNameOf(helperPrograms, comm) }
 
-// cutNameOf reports whether a kernel's name may be what is left of one of the programs, or of its wrapped file.
+// cutNameOf reports whether a kernel's name may be what is left of one of the programs, or of its
+// wrapped file.
 func cutNameOf(programs []string, comm string) bool {
 	if len(comm) != maxComm {
 		return false

@@ -14,8 +14,9 @@ import (
 // maxConfig bounds a file of -readconfig; those that come with qemu have some 5 KiB.
 const maxConfig = 64 << 10
 
-// parseConfig takes a file of -readconfig apart, as qemu_config_foreach of its util/qemu-config.c does: [group] or
-// [group "id"], then lines of key = "value". What follows a line that qemu would refuse is not looked at.
+// parseConfig takes a file of -readconfig apart, as qemu_config_foreach of its util/qemu-config.c
+// does: [group] or [group "id"], then lines of key = "value". What follows a line that qemu would
+// refuse is not looked at.
 func parseConfig(text []byte, group func(name string, settings map[string]string)) {
 	name, settings := "", map[string]string{}
 	for line := range strings.Lines(string(text)) {
@@ -39,9 +40,10 @@ func parseConfig(text []byte, group func(name string, settings map[string]string
 	group(name, settings)
 }
 
-// readConfig reads a file that a process named, within the process's own root directory. Its path leads anywhere: to a
-// device that acts when opened, to a pipe, to a file that somebody else writes. So it is opened for good only once it is known to be a
-// regular file, of an account of the system, that nobody else may write.
+// readConfig reads a file that a process named, within the process's own root directory. Its path
+// leads anywhere: to a device that acts when opened, to a pipe, to a file that somebody else
+// writes. So it is opened for good only once it is known to be a regular file, of an account of the
+// system, that nobody else may write.
 func readConfig(dir, path string, system func(uid uint32) bool) ([]byte, error) {
 	if !filepath.IsAbs(path) {
 		cwd, err := os.Readlink(filepath.Join(dir, "cwd"))

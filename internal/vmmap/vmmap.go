@@ -7,13 +7,15 @@
 //
 // # Whom to believe
 //
-// Who vouches decides: libvirt's API, then the files that it writes as root, then the command line of a process of a system
-// account (root, an account below 1000, or the one that libvirt runs guests as), for an ordinary user cannot start one of those; then that of any
-// other, which is a claim that anybody can make. Root of a container is such another. A weaker rung never takes anything from a stronger one,
-// be it a UUID or a name, and among equals whoever has it keeps it; of two that ask at once the older process gets it, for it
-// had the name before the other asked. What a stronger rung once vouched for is remembered when its VM has gone,
-// and over restarts. A claim to a UUID that fails makes the process an ordinary one; a VM whose name is another's is shown by
-// another name. Both are counted as conflicts.
+// Who vouches decides: libvirt's API, then the files that it writes as root, then the command line
+// of a process of a system account (root, an account below 1000, or the one that libvirt runs
+// guests as), for an ordinary user cannot start one of those; then that of any other, which is a
+// claim that anybody can make. Root of a container is such another. A weaker rung never takes
+// anything from a stronger one, be it a UUID or a name, and among equals whoever has it keeps it;
+// of two that ask at once the older process gets it, for it had the name before the other asked.
+// What a stronger rung once vouched for is remembered when its VM has gone, and over restarts. A
+// claim to a UUID that fails makes the process an ordinary one; a VM whose name is another's is
+// shown by another name. Both are counted as conflicts.
 //
 // VMs that only an ordinary user's command line tells of are bounded, by account and in all.
 package vmmap
@@ -61,7 +63,8 @@ type VM struct {
 	VCPUs   int    // online virtual CPUs, 0 where unknown
 	State   State
 	Source  Source
-	// Ordinary says that nobody vouches for it but the command line of an ordinary user's process (the Source is FromArgv).
+	// Ordinary says that nobody vouches for it but the command line of an ordinary user's process
+	// (the Source is FromArgv).
 	Ordinary bool
 	Project  string // owner, from OpenStack-style libvirt metadata; "" if none
 	User     string
@@ -85,8 +88,8 @@ func (vm *VM) rank() int {
 	return 0
 }
 
-// A Past is a VM that has gone, and that more than an ordinary user's command line vouched for: until it returns, no
-// such command line gets its UUID.
+// A Past is a VM that has gone, and that more than an ordinary user's command line vouched for:
+// until it returns, no such command line gets its UUID.
 type Past struct {
 	UUID string
 	Left time.Time
