@@ -45,7 +45,7 @@ func mutants() []mutant {
 		{
 			name: "name-keyed ledger", file: "internal/meter/machines.go",
 			old: "a := ms.byUUID[uuid]\n",
-			new: "for _, vm := range ms.current.VMs {\n\t\tif vm.UUID == uuid {\n\t\t\tuuid = vm.Name\n\t\t}\n\t}\n\ta := ms.byUUID[uuid]\n",
+			new: "for _, vm := range ms.current.VMs {\n\t\tif vm.UUID == uuid {\n\t\t\tuuid, _, _ = strings.Cut(vm.Name, \" (\") // the name that was asked for\n\t\t}\n\t}\n\ta := ms.byUUID[uuid]\n",
 		},
 		{
 			name: "double discount in the guest", in: guestAlone, file: "internal/app/app.go",
