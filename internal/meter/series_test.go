@@ -283,7 +283,7 @@ func TestStateOfVersion2(t *testing.T) {
 	}
 	w.noCPU = false
 	m.Tick()
-	if w.kept[len(stateMagic)] != '3' {
+	if w.kept[len(stateMagic)] != '0'+stateVersion {
 		t.Errorf("written again as %q", w.kept[:len(stateMagic)+1])
 	}
 }

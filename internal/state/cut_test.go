@@ -199,7 +199,9 @@ type lifeVMs struct {
 	current *vmmap.Map
 }
 
-func (v lifeVMs) Current() *vmmap.Map { return v.current }
+func (v lifeVMs) Current() *vmmap.Map              { return v.current }
+func (v lifeVMs) Restore([]vmmap.VM, []vmmap.Past) {}
+func (v lifeVMs) Notice([]vmmap.Process)           {}
 
 func newLifeVMs(l *life) lifeVMs {
 	var vms []vmmap.VM
