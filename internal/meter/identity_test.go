@@ -13,8 +13,9 @@ import (
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
-// A VM that nobody announces has its own meter from the first tick after its start, by the notice that the meter gives; and from
-// the first after its exec where a wrapper of the same name was a process before. What that used stays where it is.
+// A VM that nobody announces has its own meter from the first tick after its start, by the notice
+// that the meter gives; and from the first after its exec where a wrapper of the same name was a
+// process before. What that used stays where it is.
 func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	w := newWorld()
 	w.totals[shell], w.totals[other] = 0, 0
@@ -104,7 +105,8 @@ func TestOrdinaryVMsReserveNothing(t *testing.T) {
 	}
 }
 
-// What any user can start and end again leaves nothing behind that grows, and costs nobody else his total.
+// What any user can start and end again leaves nothing behind that grows, and costs nobody else his
+// total.
 func TestOrdinaryVMsLeaveNoSeriesBehind(t *testing.T) {
 	w := newWorld()
 	w.vms = vmmap.NewMap([]vmmap.VM{aVM}, "")
@@ -137,6 +139,41 @@ func TestOrdinaryVMsLeaveNoSeriesBehind(t *testing.T) {
 	}
 	if n := len(m.machines.retired); n != maxRetiredOrdinary {
 		t.Errorf("%d totals are kept, want %d", n, maxRetiredOrdinary)
+	}
+}
+
+// A user can give his VM another name every second.
+func TestNamesOfAnOrdinaryVMAreBounded(t *testing.T) {
+	w := newWorld()
+	fake := aVM
+	fake.Source, fake.Ordinary = vmmap.FromArgv, true
+	w.totals[qemu] = 0
+	m := w.start(t)
+	m.Tick()
+	seen := watcher{}
+	const names = 50
+	for i := range names {
+		fake.Name = fmt.Sprint("name-", i)
+		w.vms = vmmap.NewMap([]vmmap.VM{fake}, "")
+		w.pass(time.Second, watts, use(qemu, time.Second))
+		if i == names/2 {
+			m = w.start(t)
+		}
+		m.Tick()
+		s := m.Latest()
+		identity(t, s)
+		seen.see(t, s)
+		if len(s.VMs) != 1 || len(s.FormerVMs) != 0 {
+			t.Fatalf("%d and %d series, want that of the present name", len(s.VMs), len(s.FormerVMs))
+		}
+		all := s.VMs[0].Before
+		all.add(s.VMs[0].Energy)
+		if got, want := all.Of(energy.Package), energy.Microjoules(i+1)*40*energy.Joule; got < want || got > want+names {
+			t.Fatalf("its meter shows %v, want %v", got, want)
+		}
+	}
+	if n := len(m.machines.retired[fake.UUID]); n > maxNames {
+		t.Errorf("%d names are remembered", n)
 	}
 }
 

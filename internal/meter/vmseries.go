@@ -22,6 +22,8 @@ const (
 	// they never cost another VM its total.
 	maxRetired         = 10_000
 	maxRetiredOrdinary = 500
+	// maxNames bounds how many retired series of one VM are remembered: a user can name his as he likes.
+	maxNames = 8
 )
 
 // A vmSeries is what is shown of a VM under one name.
@@ -125,10 +127,10 @@ func (m *Meter) retire(now time.Time) {
 		if present || !s.machine.Ordinary && now.Sub(s.seen) < after {
 			return false
 		}
-		ms.setRetired(s.machine.UUID, append(ms.retired[s.machine.UUID], retired{
+		ms.remember(s.machine.UUID, retired{
 			name: s.name, rows: m.rowsOf(s.slot), cpu: s.cpu, created: s.created, at: now,
 			ordinary: s.machine.Ordinary,
-		}))
+		})
 		m.ledger.Close(s.slot, ledger.RetiredVMs)
 		if a := s.machine; s.current() {
 			delete(ms.byUUID, a.UUID)
@@ -143,6 +145,24 @@ func (m *Meter) retire(now time.Time) {
 		ms.forgetOldest(false, maxRetired)
 		ms.forgetOldest(true, maxRetiredOrdinary)
 	}
+}
+
+// remember keeps a retired series, and of too many of one VM the sum of the oldest: that of no name,
+// which no VM has and so none goes on with.
+func (ms *machines) remember(uuid string, r retired) {
+	all := append(ms.retired[uuid], r)
+	if len(all) > maxNames {
+		sum := &all[0]
+		sum.name = ""
+		for z, e := range all[1].rows {
+			for p := range e {
+				sum.rows[z][p] += e[p]
+			}
+		}
+		sum.cpu += all[1].cpu
+		all = slices.Delete(all, 1, 2)
+	}
+	ms.retired[uuid] = all
 }
 
 func (ms *machines) setRetired(uuid string, all []retired) {
