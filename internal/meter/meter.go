@@ -47,6 +47,8 @@ type Clock interface {
 	Now() time.Time
 	// Boot is the time since the machine booted, suspended time included (CLOCK_BOOTTIME).
 	Boot() time.Duration
+	// Asleep is how long of Boot the machine was suspended.
+	Asleep() time.Duration
 }
 
 // A Store keeps the state between runs. See State.
@@ -137,8 +139,10 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 		if domains[i] = o.DomainOf(z.Zone); z.Kind == energy.Psys {
 			domains[i] = ledger.AllDomains
 		}
+		z.domains = []int{domains[i]}
 	}
 	m.ledger = ledger.New(o.Idle, domains, o.CPUs)
+	m.findFirsts()
 	m.machines = newMachines()
 	for s := range m.reserve.fixed {
 		m.reserve.fixed[s] = m.newCeilings()

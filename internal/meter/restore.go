@@ -38,10 +38,14 @@ type savedZone struct {
 	created           time.Time
 	known             bool
 	raw               energy.Microjoules
-	movedAt           time.Duration
+	movedAt, asleepAt time.Duration
+	carry, agreed     uint64
 	floor, peak       energy.Watts
 	uncertain, resets uint64
 }
+
+// unknownSleep stands for a state that does not know how long the machine had slept: it is taken not to have since.
+const unknownSleep = time.Duration(math.MaxInt64)
 
 type savedVMSeries struct {
 	vmSeries
@@ -176,6 +180,8 @@ func (m *Meter) restore(s *saved) {
 		z.peak, z.uncertain, z.resets, z.created = old.peak, old.uncertain, old.resets, old.created
 		if s.sameBoot {
 			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
+			z.asleepAt, z.carry = min(old.asleepAt, m.Clock.Asleep()), old.carry%1000
+			z.mirror.agreed = int(min(old.agreed, sureMirror))
 		}
 	}
 	open := func(slot ledger.Slot, rows []row) {
@@ -300,8 +306,10 @@ func (d *decoder) zone() (z savedZone) {
 	z.floor = energy.Watts(math.Float64frombits(d.uint()))
 	z.peak = energy.Watts(math.Float64frombits(d.uint()))
 	z.uncertain, z.resets = d.uint(), d.uint()
+	z.asleepAt = unknownSleep
 	if d.version >= 3 {
 		z.created = d.time()
+		z.asleepAt, z.carry, z.agreed = time.Duration(d.uint()), d.uint(), d.uint()
 	}
 	return z
 }

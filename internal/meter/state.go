@@ -211,6 +211,9 @@ func (e *encoder) zone(z *zone) {
 	e.uint(z.uncertain)
 	e.uint(z.resets)
 	e.time(z.created)
+	e.uint(uint64(max(0, z.asleepAt)))
+	e.uint(z.carry)
+	e.uint(uint64(z.mirror.agreed))
 }
 
 func (e *encoder) machine(a *machine) {

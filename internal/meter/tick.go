@@ -15,6 +15,7 @@ func (m *Meter) Tick() {
 	now, wall := m.Clock.Boot(), m.Clock.Now()
 	m.expose(now)
 	m.waiting = nil
+	at := moment{boot: now, asleep: m.Clock.Asleep()}
 
 	if err := m.CPU.Sample(&m.sample); err != nil {
 		// Without CPU time nothing can be split: the zones wait for the next sample, which
@@ -31,8 +32,9 @@ func (m *Meter) Tick() {
 			m.endVanished()
 		}
 		m.charge(now)
+		m.compareMirrors()
 		for _, z := range m.zones {
-			m.settle(z, now)
+			m.settle(z, at)
 		}
 		m.endIdle(now)
 		m.closeEnded()
@@ -52,6 +54,9 @@ func (m *Meter) Tick() {
 		m.waiting = s
 	}
 }
+
+// A moment is a time on Clock.Boot, and what Clock.Asleep said then.
+type moment struct{ boot, asleep time.Duration }
 
 // count adds to a component's errors.
 func (m *Meter) count(component string, n int) {
@@ -88,18 +93,7 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 	if m.machines.current != nil {
 		s.VMSource = m.machines.current.Note
 	}
-	for i, z := range m.zones {
-		s.Zones[i] = Zone{
-			Zone: z.Zone, Total: m.ledger.Total(z.index), Power: z.power, Attributed: z.basis,
-			Created: z.created, Failed: z.failed, Missing: z.reading == ghost, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
-		}
-		if z.basis {
-			s.Host.Energy += s.Zones[i].Total
-			s.Host.Power += z.power
-			s.Host.Source = z.Source
-		}
-		s.Simulated = s.Simulated || z.reading != ghost && z.Source == energy.SourceEstimate
-	}
+	m.showZones(s)
 	m.showMachines(s)
 	m.showProcesses(s)
 	m.showUnattributed(s)

@@ -33,6 +33,7 @@ type world struct {
 	noCPU   bool // CPU time cannot be read
 
 	boot      time.Duration
+	asleep    time.Duration
 	wall      time.Time
 	bootID    string
 	vms       *vmmap.Map
@@ -151,6 +152,8 @@ type worldClock struct{ *world }
 
 func (c worldClock) Now() time.Time      { return c.wall }
 func (c worldClock) Boot() time.Duration { return c.boot }
+
+func (c worldClock) Asleep() time.Duration { return c.asleep }
 
 type worldVMs struct{ *world }
 
