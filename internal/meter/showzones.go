@@ -29,9 +29,12 @@ func (h *Host) add(z *Zone) {
 	i := slices.IndexFunc(h.Sources, func(s HostSource) bool { return s.Source == z.Source })
 	if i < 0 {
 		i = len(h.Sources)
-		h.Sources = append(h.Sources, HostSource{Source: z.Source})
+		h.Sources = append(h.Sources, HostSource{Source: z.Source, Created: z.Created})
 	}
 	of := &h.Sources[i]
+	if z.Created.Before(of.Created) {
+		of.Created = z.Created
+	}
 	of.Energy += z.Total
 	of.Power += z.Power
 	h.Energy += z.Total

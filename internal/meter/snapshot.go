@@ -105,10 +105,11 @@ type Host struct {
 
 // A HostSource is what one source gave to the host.
 type HostSource struct {
-	Source string
-	Energy energy.Microjoules
-	Power  energy.Watts
-	Live   bool // the sensor has zones of it; one of an earlier run has no power, not a power of 0
+	Source  string
+	Energy  energy.Microjoules
+	Power   energy.Watts
+	Created time.Time // of the first of its zones
+	Live    bool      // the sensor has zones of it; one of an earlier run has no power, not a power of 0
 }
 
 // A VM is a virtual machine's meter. Strings come from outside and are not escaped.
