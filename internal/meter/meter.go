@@ -110,6 +110,7 @@ type Meter struct {
 	reserve    reserve
 	scratch    []byte // the encoded state
 	unsaved    bool   // the last state could not be saved
+	lossy      bool   // it was told that ends of processes are lost
 	restored   bool   // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex

@@ -24,6 +24,7 @@ func (m *Meter) Tick() {
 		m.Log.Warn("CPU time could not be read; this tick's energy is charged at the next", "error", err)
 	} else {
 		m.count("cputime", m.sample.Faults)
+		m.warnOfLost()
 		if m.VMs != nil {
 			m.follow(m.VMs.Current(), wall)
 		}
@@ -57,6 +58,16 @@ func (m *Meter) Tick() {
 
 // A moment is a time on Clock.Boot, and what Clock.Asleep said then.
 type moment struct{ boot, asleep time.Duration }
+
+// warnOfLost tells once that more processes end than the source of CPU time can keep until the tick.
+func (m *Meter) warnOfLost() {
+	if m.sample.Lost == 0 || m.lossy {
+		return
+	}
+	m.lossy = true
+	m.Log.Warn("ends of processes were lost, and their last CPU time is unseen; a shorter interval loses fewer",
+		"lost", m.sample.Lost, "interval", m.Interval)
+}
 
 // count adds to a component's errors.
 func (m *Meter) count(component string, n int) {

@@ -1,7 +1,10 @@
 package meter
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -373,4 +376,34 @@ func TestMirrorFoundLater(t *testing.T) {
 	if s := m.Latest(); s.Zones[1].Total != 10*energy.Joule || s.Zones[0].Total != 810*energy.Joule {
 		t.Errorf("totals %v and %v, want 810 J and 10 J", s.Zones[0].Total, s.Zones[1].Total)
 	}
+}
+
+// A source that loses ends at every tick is told of once, and each is counted.
+func TestLostEndsAreToldOnce(t *testing.T) {
+	w := newWorld()
+	o := w.start(t).Options
+	var log bytes.Buffer
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	o.CPU = &losing{worldCPU{world: w}}
+	m, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		w.pass(time.Second, watts, nil)
+		m.Tick()
+	}
+	if n := strings.Count(log.String(), "ends of processes were lost"); n != 1 {
+		t.Errorf("told %d times: %s", n, log.String())
+	}
+	if e := m.Latest().Errors; len(e) != 1 || e[0] != (ErrorCount{"cputime", 35}) {
+		t.Errorf("errors %v, want 35 of cputime", e)
+	}
+}
+
+type losing struct{ worldCPU }
+
+func (c *losing) Sample(s *cputime.Sample) error {
+	s.Lost, s.Faults = 7, 7
+	return c.worldCPU.Sample(s)
 }
