@@ -28,6 +28,7 @@ const (
 	Ended                          // of processes that have no account, or had one that nobody was shown
 	RetiredVMs                     // of VMs whose series are not shown any more
 	RetiredProcesses               // of processes whose series are not shown any more
+	Rebased                        // what Add put elsewhere, taken back; it may be negative: rows are kept modulo 2^64
 	FixedRows        = iota        // how many there are
 )
 

@@ -108,10 +108,12 @@ type Meter struct {
 	published  bool          // the last tick's Snapshot was
 	waiting    *Snapshot     // the last tick's, for the disk
 	reserve    reserve
-	scratch    []byte // the encoded state
-	unsaved    bool   // the last state could not be saved
-	lossy      bool   // it was told that ends of processes are lost
-	restored   bool   // some accounts are of an earlier run, and no Sample was taken yet
+	scratch    []byte                        // the encoded state
+	unsaved    bool                          // the last state could not be saved
+	lossy      bool                          // it was told that ends of processes are lost
+	shifts     []HostSource                  // what the host showed under another basis, less what its zones of this one held then
+	meters     map[string]energy.Microjoules // the same of the meters of VMs, by UUID
+	restored   bool                          // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex
 	latest atomic.Pointer[Snapshot]

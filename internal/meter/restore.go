@@ -28,6 +28,7 @@ type saved struct {
 	retired    map[string][]retired
 	processes  []savedSeries
 	baseline   cputime.Baseline
+	basis      savedBasis
 }
 
 // A row is what an account holds of one zone.
@@ -118,6 +119,9 @@ func parseState(b []byte) (*saved, error) {
 		d.accounts(s)
 	}
 	d.baseline(&s.baseline)
+	if version >= 3 {
+		s.basis = d.basis()
+	}
 	return s, d.err
 }
 
@@ -209,6 +213,7 @@ func (m *Meter) restore(s *saved) {
 	for i := range s.processes {
 		m.restoreSeries(&s.processes[i], s.sameBoot, open)
 	}
+	m.restoreBasis(&s.basis)
 	m.generation, m.created, m.exposed = s.generation, s.created, s.exposed
 	if s.sameBoot {
 		m.CPU.Restore(s.baseline)

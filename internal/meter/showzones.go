@@ -4,9 +4,14 @@ import (
 	"slices"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/ledger"
 )
 
 func (m *Meter) showZones(s *Snapshot) {
+	s.Host.Sources = slices.Clone(m.shifts)
+	for _, shift := range m.shifts {
+		s.Host.Energy += shift.Energy
+	}
 	for i, z := range m.zones {
 		shown := &s.Zones[i]
 		*shown = Zone{
@@ -19,6 +24,8 @@ func (m *Meter) showZones(s *Snapshot) {
 		}
 		if z.basis {
 			s.Host.add(shown)
+			active, idle := m.ledger.Energy(ledger.Rebased, z.index)
+			s.Rebased[z.Kind] += int64(active + idle)
 		}
 		s.Simulated = s.Simulated || z.reading != ghost && z.Source == energy.SourceEstimate
 	}

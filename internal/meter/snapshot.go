@@ -13,7 +13,7 @@ import (
 // The identity of every Snapshot, for each of the zone kinds Package and DRAM (or Psys, where that
 // is the basis):
 //
-//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Retired + Σ Unattributed == Σ Zones
+//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Retired + Rebased + Σ Unattributed == Σ Zones
 //
 // and of any two, of one run or of several, for what they grew by:
 //
@@ -40,6 +40,10 @@ type Snapshot struct {
 	Rest      Energies        // of all processes while they have no series, those that ended included
 	RestPower energy.Watts
 	Retired   Retired
+
+	// Rebased is by how much processes show less than the zones of the basis gave for them, in µJ by kind: they go on
+	// from what they showed under another basis, which may be more or less.
+	Rebased [energy.Kinds]int64
 
 	Unattributed []Unattributed
 

@@ -86,6 +86,7 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 	}
 	m.encodeSeries(&e, ahead)
 	e.baseline(m.CPU.Baseline())
+	m.encodeBasis(&e)
 	return e.seal()
 }
 

@@ -187,14 +187,7 @@ func (m *Meter) sumRest() {
 }
 
 // inBasis sums the kinds of zone that count.
-func (m *Meter) inBasis(e *Energies) (sum energy.Microjoules) {
-	for k := range energy.Kind(energy.Kinds) {
-		if isBasis(k, m.Psys) {
-			sum += e.Of(k)
-		}
-	}
-	return sum
-}
+func (m *Meter) inBasis(e *Energies) energy.Microjoules { return inBasisOf(e, m.Psys) }
 
 // showUnattributed sums the rows that nobody is charged for, for each kind of zone that counts.
 func (m *Meter) showUnattributed(s *Snapshot) {

@@ -229,6 +229,9 @@ func accounted(s *Snapshot) (sum energy.Microjoules) {
 	for _, u := range s.Unattributed {
 		sum += u.Energy
 	}
+	for _, k := range []energy.Kind{energy.Package, energy.DRAM} {
+		sum += energy.Microjoules(s.Rebased[k])
+	}
 	return sum + of(&s.Rest) + of(&s.Retired.VMs) + of(&s.Retired.Processes)
 }
 

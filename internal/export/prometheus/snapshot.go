@@ -36,7 +36,7 @@ func (b *builder) addSnapshot(s *meter.Snapshot) {
 	addProcesses(b, s)
 	for _, kind := range kinds {
 		b.add(retiredEnergy, s.Retired.VMs.Of(kind).Joules(), "vm", kind.String())
-		b.add(retiredEnergy, s.Retired.Processes.Of(kind).Joules(), "process", kind.String())
+		b.add(retiredEnergy, float64(int64(s.Retired.Processes.Of(kind))+s.Rebased[kind])/1e6, "process", kind.String())
 	}
 }
 
