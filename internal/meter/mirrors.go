@@ -12,13 +12,14 @@ import (
 // only the first counts, for the CPUs of all.
 //
 // A zone is taken for a mirror from its first reading that is the same as the other's, so that nothing is ever counted
-// twice, and until the first that differs. As it may turn out to be another counter, it is treated until then like one
+// twice, and until it differs from it twice in a row: once may be a reading between two updates. As it may turn out to be another counter, it is treated until then like one
 // that cannot be read: what it gave, and the CPU time, add up. After enough moves of both it is sure, and what it
 // gave is dropped.
 type mirror struct {
 	first   *zone // the one that it may mirror: of the first die; nil where there is none
 	of      *zone // first, while it does
-	differs bool  // it showed something else than first
+	differs bool  // it is another counter
+	apart   int   // ticks in a row in which it showed something else than first
 	agreed  int   // moves of first with which it agreed
 }
 
@@ -26,7 +27,10 @@ type mirror struct {
 // long, from the first reading on, is no chance.
 const sureMirror = 60
 
-func (r *mirror) settled() bool { return r.agreed >= sureMirror }
+func (r *mirror) settled() bool { return r.agreed >= sureMirror && r.apart == 0 }
+
+// otherCounter is how many ticks in a row make a zone another counter.
+const otherCounter = 2
 
 // readingsApart is how long before or after the first the reading of a mirror may have been taken.
 const readingsApart = 5 * time.Millisecond
@@ -57,20 +61,38 @@ func (m *Meter) compareMirrors() {
 		if mine.Err != nil || its.Err != nil || mine.Energy == 0 && r.of == nil {
 			continue // counters that never moved tell nothing
 		}
-		switch same := m.sameReading(r.first, mine.Energy, its.Energy); {
-		case !same && r.of != nil:
-			m.Log.Warn("a zone differs from the one that it mirrored; it counts by itself", "zone", z.Path, "of", r.first.Path)
-			r.differs, r.of, r.agreed = true, nil, 0
-			m.cover(r.first)
-		case !same:
-			r.differs, r.agreed = true, 0
+		if !m.sameReading(r.first, mine.Energy, its.Energy) {
+			if r.apart++; r.apart >= otherCounter {
+				m.tellApart(z)
+			}
+			continue
+		}
+		r.apart = 0
+		switch {
 		case r.of == nil:
-			m.Log.Warn("a zone mirrors the counter of another die; it is counted once", "zone", z.Path, "of", r.first.Path)
-			r.of = r.first
-			m.cover(r.first)
+			m.takeForMirror(z)
 		case its.Energy != r.first.raw:
 			r.agreed = min(r.agreed+1, sureMirror)
 		}
+	}
+}
+
+// takeForMirror has what a zone counts be counted by the first alone.
+func (m *Meter) takeForMirror(z *zone) {
+	r := &z.mirror
+	m.Log.Warn("a zone mirrors the counter of another die; it is counted once", "zone", z.Path, "of", r.first.Path)
+	r.of = r.first
+	m.cover(r.first)
+}
+
+// tellApart has a zone count by itself from now on.
+func (m *Meter) tellApart(z *zone) {
+	r := &z.mirror
+	mirrored := r.of != nil
+	r.differs, r.of, r.agreed = true, nil, 0
+	if mirrored {
+		m.Log.Warn("a zone differs from the one that it mirrored; it counts by itself", "zone", z.Path, "of", r.first.Path)
+		m.cover(r.first)
 	}
 }
 

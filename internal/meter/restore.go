@@ -185,7 +185,10 @@ func (m *Meter) restore(s *saved) {
 		if s.sameBoot {
 			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
 			z.asleepAt, z.carry = min(old.asleepAt, m.Clock.Asleep()), old.carry%1000
-			z.mirror.agreed = int(min(old.agreed, sureMirror))
+			if old.agreed > 0 && z.mirror.first != nil {
+				z.mirror.agreed = int(min(old.agreed, sureMirror))
+				m.takeForMirror(z)
+			}
 		}
 	}
 	open := func(slot ledger.Slot, rows []row) {

@@ -314,6 +314,14 @@ func TestMirroredDies(t *testing.T) {
 	if s.Host.Energy != 103*68*energy.Joule {
 		t.Errorf("host %v after 103 s at 68 W", s.Host.Energy)
 	}
+	w.pass(time.Second, []energy.Watts{68, 0}, both) // read between the updates of the two
+	m.Tick()
+	w.counters[1] = w.counters[0]
+	w.pass(time.Second, []energy.Watts{68, 68}, both)
+	m.Tick()
+	if s = m.Latest(); s.Host.Energy != 105*68*energy.Joule || s.Zones[1].Mirrors == "" {
+		t.Errorf("host %v after 105 s at 68 W; mirrors %q", s.Host.Energy, s.Zones[1].Mirrors)
+	}
 	// They part: from here on each counts, and nothing is lost.
 	for range 5 {
 		w.pass(time.Second, []energy.Watts{68, 20}, both)
@@ -321,9 +329,9 @@ func TestMirroredDies(t *testing.T) {
 		seen.see(t, m.Latest())
 		identity(t, m.Latest())
 	}
-	want := (108*68+5*20)*energy.Joule - 1000 // the last reading that agreed was 1 mJ ahead
+	want := (110*68 + 5*20) * energy.Joule
 	if s = m.Latest(); s.Host.Energy != want || s.Zones[1].Mirrors != "" {
-		t.Errorf("host %v, want 108 s at 68 W and 5 s at 20 W; mirrors %q", s.Host.Energy, s.Zones[1].Mirrors)
+		t.Errorf("host %v, want 110 s at 68 W and 5 s at 20 W; mirrors %q", s.Host.Energy, s.Zones[1].Mirrors)
 	}
 	if got := power(s, other); got != 20 {
 		t.Errorf("the process on the other die draws %v, want its 20 W", got)
