@@ -19,8 +19,11 @@ func (m *Meter) Tick() {
 
 	if err := m.CPU.Sample(&m.sample); err != nil {
 		// Without CPU time nothing can be split: the zones wait for the next sample, which
-		// covers this while too.
+		// covers this while too. Until then nobody knows who draws what.
 		m.count("cputime", 1)
+		for _, z := range m.zones {
+			m.quiet(z)
+		}
 		m.Log.Warn("CPU time could not be read; this tick's energy is charged at the next", "error", err)
 	} else {
 		m.count("cputime", m.sample.Faults)

@@ -203,6 +203,24 @@ func TestNoPowerOfASilentZone(t *testing.T) {
 	}
 }
 
+// Without CPU time no zone is settled, and so none shows power; the next tick shows what it gave in both.
+func TestNoPowerWithoutCPUTime(t *testing.T) {
+	w := newWorldOf(amdRange, 0)
+	m := w.start(t)
+	m.Tick()
+	w.rest(m, 3, 100)
+	w.noCPU = true
+	w.rest(m, 1, 100)
+	if host, consumers := shownPower(m.Latest()); host != 0 || consumers != 0 {
+		t.Errorf("host %v, consumers %v", host, consumers)
+	}
+	w.noCPU = false
+	w.rest(m, 1, 100)
+	if s := m.Latest(); s.Host.Power != 100 || s.Host.Energy != 500*energy.Joule {
+		t.Errorf("host %v at %v, want 500 J at 100 W", s.Host.Energy, s.Host.Power)
+	}
+}
+
 // A guest's counter moves when its host publishes: every 10 to 12 s. That is not frozen.
 func TestGuestsPace(t *testing.T) {
 	w := newWorldOf(intelRange, 5)
