@@ -26,6 +26,8 @@ type CPUs struct {
 	domains *Domains
 
 	busy, idle []uint64 // highest readings by CPU number, ns; both 0 where never read
+	looks      uint64   // how often the file could be read
+	listed     []uint64 // the last of these looks that listed a CPU, by CPU number
 	online     []int64  // CPUs read in this look, by domain
 	debt       []int64  // ns, by domain: Busy less what processes and Unseen explain
 }
@@ -73,11 +75,19 @@ func (c *CPUs) Sample(s *Sample) {
 		return
 	}
 	clear(c.online)
+	c.looks++
 	s.Faults += parseCPULines(text, func(cpu int, busy, idle uint64) {
 		for len(c.busy) <= cpu {
 			c.busy = append(c.busy, 0)
 			c.idle = append(c.idle, 0)
 		}
+		for len(c.listed) <= cpu {
+			c.listed = append(c.listed, 0)
+		}
+		if c.listed[cpu] != c.looks-1 { // the file lists only CPUs that are online
+			c.domains.CameOnline(cpu)
+		}
+		c.listed[cpu] = c.looks
 		domain := c.domains.OfCPU(cpu)
 		c.online[domain]++
 		if c.busy[cpu] == 0 && c.idle[cpu] == 0 {

@@ -54,12 +54,13 @@ type Sample struct {
 	Unseen   []uint64 // busy, but explained by no process above
 
 	Faults int // things that could not be read or parsed during this look; each was skipped
+	Lost   int // of these, ends of processes and threads that there was no room for; their last time is Unseen
 }
 
 // Reset empties s for a look by the given number of domains, and keeps its memory.
 func (s *Sample) Reset(domains int) {
 	s.Processes = s.Processes[:0]
-	s.Faults = 0
+	s.Faults, s.Lost = 0, 0
 	for _, sums := range []*[]uint64{&s.Busy, &s.Capacity, &s.Unseen} {
 		*sums = zeroed(*sums, domains)
 	}

@@ -12,15 +12,15 @@ import (
 // A CPU is one logical processor and its place in the machine.
 type CPU struct {
 	Number  int // as in cpuN
-	Package int // physical package (socket) id
+	Package int // physical package (socket) id; -1 where it is not known, as of a CPU that is offline
 	Die     int // die id within the package
 }
 
 // ReadTopology lists the machine's CPUs in ascending order from
 // <sysfs>/devices/system/cpu/cpuN/topology/{physical_package_id,die_id}
-// (Documentation/admin-guide/cputopology.rst). A file that is missing or says -1 means package 0
-// or die 0: such machines have one package as far as anybody can tell. Where sysfs lists no CPUs,
-// the lines of <procfs>/stat do. CPUs that are offline may have no topology; see Domains.
+// (Documentation/admin-guide/cputopology.rst). One that says -1, and a die_id that is missing, means 0: such machines have
+// one as far as anybody can tell. Where sysfs lists no CPUs, the lines of <procfs>/stat do. A CPU that is offline has
+// no physical_package_id, and so its place is not known; see Domains.
 func ReadTopology(sysfs, procfs string) ([]CPU, error) {
 	numbers, sysErr := listedCPUs(sysfs)
 	if len(numbers) == 0 {
@@ -71,21 +71,19 @@ func listedCPUs(sysfs string) ([]int, error) {
 
 func readCPU(sysfs string, number int) CPU {
 	dir := filepath.Join(sysfs, cpuDirectory, "cpu"+strconv.Itoa(number), "topology")
-	return CPU{
-		Number:  number,
-		Package: readTopologyID(filepath.Join(dir, "physical_package_id")),
-		Die:     readTopologyID(filepath.Join(dir, "die_id")),
+	cpu := CPU{Number: number, Package: -1}
+	if pkg, err := readTopologyID(filepath.Join(dir, "physical_package_id")); err == nil {
+		cpu.Package = pkg
+		cpu.Die, _ = readTopologyID(filepath.Join(dir, "die_id")) // before Linux 5.2 there is none
 	}
+	return cpu
 }
 
-func readTopologyID(path string) int {
+func readTopologyID(path string) (int, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || id < 0 {
-		return 0
-	}
-	return id
+	return max(id, 0), err
 }

@@ -44,6 +44,7 @@ type Zone struct {
 	Die     int         // die id within the package, -1 where zones are per package
 	Parent  string      // Path of the containing zone, "" at the top
 	Range   Microjoules // max_energy_range_uj: the largest value before the counter wraps to 0
+	Unit    uint64      // nJ by which the counter's modulus is above Range: one step of its register; 0 if it has none
 	Source  string      // SourcePowercap or SourceEstimate
 }
 

@@ -31,13 +31,16 @@ type Sensor struct {
 	stat      string // path of /proc/stat
 	idle, max energy.Watts
 	count     energy.Microjoules // the highest value so far
+	last      cpuTime            // that was read
+	shift     int64              // µJ, of the counter, because CPUs came or went
 }
 
 // New makes a sensor that reads <procfs>/stat. idle and most are the machine's power at rest and with all
 // CPUs busy: 0 ≤ idle ≤ most ≤ MaxWatts, most > 0.
 //
 // The counter is a function of the machine's CPU time since boot alone, so, like one in hardware, it goes
-// on while the program is away. CPUs that are plugged in or taken away make it jump.
+// on while the program is away. CPUs that come or go change the function, and the counter goes on from where it was; only
+// the next run of the program sees it jump.
 func New(procfs string, idle, most energy.Watts) (*Sensor, error) {
 	switch {
 	case !(idle >= 0 && idle <= MaxWatts): // also not a number
@@ -73,7 +76,13 @@ func (s *Sensor) Read(dst []energy.Reading) {
 		dst[0] = energy.Reading{Err: fmt.Errorf("estimate: %w", err)}
 		return
 	}
-	s.count = max(s.count, s.energyOf(t))
+	if s.last.cpus != 0 && t.cpus != s.last.cpus {
+		was := s.energyOf(s.last)
+		s.last.cpus = t.cpus
+		s.shift += int64(was) - int64(s.energyOf(s.last))
+	}
+	s.last = t
+	s.count = energy.Microjoules(max(int64(s.count), int64(s.energyOf(t))+s.shift))
 	dst[0] = energy.Reading{Energy: s.count}
 }
 

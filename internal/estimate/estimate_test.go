@@ -114,6 +114,23 @@ func TestNeverGoesBack(t *testing.T) {
 	}
 }
 
+// CPUs that come and go give nothing and take nothing: the counter goes on at the machine's power.
+func TestCPUsComeAndGo(t *testing.T) {
+	m := newMachine(t)
+	s := m.sensor(20, 100)
+	m.run(40_000, 40_000) // a long uptime, of which each CPU has its share
+	last := read(t, s)
+	for _, cpus := range []uint64{4, 3, 8, 1, 4} {
+		m.busy += 100 * cpus // a second, all busy
+		m.stat(fmt.Sprintf("cpu  %d 0 0 %d\n%s", m.busy, m.idle, strings.Repeat("cpu0 1 2 3 4\n", int(cpus))))
+		got := read(t, s)
+		if got != last+100*energy.Joule {
+			t.Errorf("%d CPUs: %v in a second, want 100 J", cpus, got-last)
+		}
+		last = got
+	}
+}
+
 // What passes while /proc/stat cannot be read is not lost.
 func TestFaultIsBridged(t *testing.T) {
 	m := newMachine(t)

@@ -29,7 +29,6 @@ type Floor struct {
 // unknown, the part of the zone's CPUs that was idle. e is what the zone gave over span; busy and
 // capacity are ns of CPU time over the same span.
 func (f *Floor) Split(e energy.Microjoules, span time.Duration, busy, capacity uint64) energy.Microjoules {
-	f.learn(e, span, busy, capacity)
 	if f.Fixed || f.Watts > 0 {
 		return min(f.Watts.Over(span), e)
 	}
@@ -40,7 +39,8 @@ func (f *Floor) Split(e energy.Microjoules, span time.Duration, busy, capacity u
 	return min(energy.Microjoules(idle), e)
 }
 
-func (f *Floor) learn(e energy.Microjoules, span time.Duration, busy, capacity uint64) {
+// Learn adds e, given over span, to the window of which the floor is learned; busy and capacity are as in Split.
+func (f *Floor) Learn(e energy.Microjoules, span time.Duration, busy, capacity uint64) {
 	if f.Fixed {
 		return
 	}
@@ -55,5 +55,8 @@ func (f *Floor) learn(e energy.Microjoules, span time.Duration, busy, capacity u
 	if w := f.sum.Per(f.span); quiet && w > 0 && (f.Watts == 0 || w < f.Watts) {
 		f.Watts = w
 	}
-	f.sum, f.span, f.busy, f.capacity = 0, 0, 0, 0
+	f.Forget()
 }
+
+// Forget begins a new window: something happened of which nothing can be learned.
+func (f *Floor) Forget() { f.sum, f.span, f.busy, f.capacity = 0, 0, 0, 0 }

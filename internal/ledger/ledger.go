@@ -28,6 +28,7 @@ const (
 	Ended                          // of processes that have no account, or had one that nobody was shown
 	RetiredVMs                     // of VMs whose series are not shown any more
 	RetiredProcesses               // of processes whose series are not shown any more
+	Rebased                        // what Add put elsewhere, taken back; it may be negative: rows are kept modulo 2^64
 	FixedRows        = iota        // how many there are
 )
 
@@ -81,11 +82,11 @@ type gain struct {
 func (g *gain) sum() uint64 { return g.part[active] + g.part[idle] }
 
 type zone struct {
-	domain int           // whose CPU time weighs
-	total  uint64        // µJ that came in
-	span   time.Duration // of the last settlement
-	run    []weight
-	got    []gain
+	domains []int         // whose CPU time weighs
+	total   uint64        // µJ that came in
+	span    time.Duration // of the last settlement
+	run     []weight
+	got     []gain
 }
 
 // A Ledger holds the rows.
@@ -104,11 +105,14 @@ type Ledger struct {
 func New(policy Policy, domains []int, cpus int) *Ledger {
 	l := &Ledger{policy: policy, zones: make([]zone, len(domains)), cpus: cpus}
 	for i, d := range domains {
-		l.zones[i].domain = d
+		l.zones[i].domains = []int{d}
 	}
 	l.cells = make([]cell, int(FixedRows)*len(domains))
 	return l
 }
+
+// Cover says that the zone covers these domains from now on. The slice is kept until the next call.
+func (l *Ledger) Cover(z int, domains []int) { l.zones[z].domains = domains }
 
 func (l *Ledger) cell(s Slot, z int) *cell { return &l.cells[int(s)*len(l.zones)+z] }
 
@@ -166,11 +170,13 @@ func (l *Ledger) SetMachines(machines []Machine) { l.machines = machines }
 func (l *Ledger) Charge(s Slot, byDomain []uint64) {
 	for z := range l.zones {
 		var w uint64
-		if d := l.zones[z].domain; d >= 0 && d < len(byDomain) {
-			w = byDomain[d]
-		} else if d == AllDomains {
-			for _, ns := range byDomain {
-				w += ns
+		for _, d := range l.zones[z].domains {
+			if d >= 0 && d < len(byDomain) {
+				w += byDomain[d]
+			} else if d == AllDomains {
+				for _, ns := range byDomain {
+					w += ns
+				}
 			}
 		}
 		if w > 0 {
@@ -199,11 +205,9 @@ func (l *Ledger) weigh(s Slot, z int, time uint64) {
 //   - If nobody ran, all of it is idle, and under Shared and None it stays on the row Idle.
 //   - A running machine that got nothing gets 1 µJ from whoever got most.
 func (l *Ledger) Settle(z int, e, idlePart energy.Microjoules, span time.Duration) {
+	l.Quiet(z)
 	zn := &l.zones[z]
-	for i := range zn.got {
-		l.cell(zn.got[i].slot, z).got = 0
-	}
-	zn.got, zn.span = zn.got[:0], span
+	zn.span = span
 	zn.total += uint64(e)
 
 	i := uint64(min(idlePart, e))
@@ -226,6 +230,15 @@ func (l *Ledger) Settle(z int, e, idlePart energy.Microjoules, span time.Duratio
 		l.cell(zn.run[i].slot, z).ran = 0
 	}
 	zn.run = zn.run[:0]
+}
+
+// Quiet ends the power of a zone's last settlement: Power is 0 until the next one.
+func (l *Ledger) Quiet(z int) {
+	zn := &l.zones[z]
+	for i := range zn.got {
+		l.cell(zn.got[i].slot, z).got = 0
+	}
+	zn.got = zn.got[:0]
 }
 
 // byTime lists those who ran, by CPU time.

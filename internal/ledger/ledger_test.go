@@ -267,6 +267,41 @@ func TestPowerIsOfTheLastSettlement(t *testing.T) {
 	if p := l.Power(s, 0); p != 0 {
 		t.Errorf("power %v after a settlement without CPU time, want 0", p)
 	}
+	l.Charge(s, []uint64{1000})
+	l.Settle(0, energy.Joule, 0, time.Second)
+	held, _ := l.Energy(s, 0)
+	l.Quiet(0)
+	if p := l.Power(s, 0); p != 0 {
+		t.Errorf("power %v of a quiet zone, want 0", p)
+	}
+	if now, _ := l.Energy(s, 0); now != held || l.Audit() != 0 {
+		t.Errorf("it holds %v of a quiet zone, want %v; error %d", now, held, l.Audit())
+	}
+}
+
+// A zone that covers two domains is split by the time in both, from when it does and as long as it does.
+func TestCover(t *testing.T) {
+	l := New(None, []int{0, 1}, 8)
+	a, b := l.Open(), l.Open()
+	settle := func() (x, y energy.Microjoules) {
+		l.Charge(a, []uint64{1000, 0})
+		l.Charge(b, []uint64{0, 3000})
+		beforeA, _ := l.Energy(a, 0)
+		beforeB, _ := l.Energy(b, 0)
+		l.Settle(0, 4000, 0, time.Second)
+		x, _ = l.Energy(a, 0)
+		y, _ = l.Energy(b, 0)
+		return x - beforeA, y - beforeB
+	}
+	for _, c := range []struct {
+		domains []int
+		a, b    energy.Microjoules
+	}{{[]int{0}, 4000, 0}, {[]int{0, 1}, 1000, 3000}, {[]int{0}, 4000, 0}} {
+		l.Cover(0, c.domains)
+		if x, y := settle(); x != c.a || y != c.b {
+			t.Errorf("domains %v: %d and %d µJ, want %d and %d", c.domains, x, y, c.a, c.b)
+		}
+	}
 }
 
 func TestFloor(t *testing.T) {
@@ -277,10 +312,10 @@ func TestFloor(t *testing.T) {
 	}
 	// A quiet window of 11 s at 10 W teaches it.
 	for range 11 {
-		f.Split(10*energy.Joule, time.Second, 1, 100)
+		f.Learn(10*energy.Joule, time.Second, 1, 100)
 	}
 	for range 30 { // busy windows teach nothing, though their power be low
-		f.Split(5*energy.Joule, time.Second, 50, 100)
+		f.Learn(5*energy.Joule, time.Second, 50, 100)
 	}
 	if f.Watts < 9 || f.Watts > 10 {
 		t.Errorf("learned %v, want about 10 W", f.Watts)
@@ -293,10 +328,19 @@ func TestFloor(t *testing.T) {
 	}
 	fixed := Floor{Watts: 20, Fixed: true}
 	for range 30 {
-		fixed.Split(energy.Joule, time.Second, 0, 100)
+		fixed.Learn(energy.Joule, time.Second, 0, 100)
 	}
 	if fixed.Watts != 20 {
 		t.Errorf("a configured floor became %v", fixed.Watts)
+	}
+	// A window that is forgotten teaches nothing, though it was quiet and long.
+	before := f.Watts
+	for range 30 {
+		f.Learn(energy.Joule, 9*time.Second, 1, 100)
+		f.Forget()
+	}
+	if f.Watts != before {
+		t.Errorf("forgotten windows made the floor %v, want %v", f.Watts, before)
 	}
 }
 

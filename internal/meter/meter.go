@@ -52,6 +52,8 @@ type Clock interface {
 	Now() time.Time
 	// Boot is the time since the machine booted, suspended time included (CLOCK_BOOTTIME).
 	Boot() time.Duration
+	// Asleep is how long of Boot the machine was suspended.
+	Asleep() time.Duration
 }
 
 // A Store keeps the state between runs. See State.
@@ -111,9 +113,12 @@ type Meter struct {
 	published  bool          // the last tick's Snapshot was
 	waiting    *Snapshot     // the last tick's, for the disk
 	reserve    reserve
-	scratch    []byte // the encoded state
-	unsaved    bool   // the last state could not be saved
-	restored   bool   // some accounts are of an earlier run, and no Sample was taken yet
+	scratch    []byte                        // the encoded state
+	unsaved    bool                          // the last state could not be saved
+	lossy      bool                          // it was told that ends of processes are lost
+	shifts     []HostSource                  // what the host showed under another basis, less what its zones of this one held then
+	meters     map[string]energy.Microjoules // the same of the meters of VMs, by UUID
+	restored   bool                          // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex
 	latest atomic.Pointer[Snapshot]
@@ -142,8 +147,10 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 		if domains[i] = o.DomainOf(z.Zone); z.Kind == energy.Psys {
 			domains[i] = ledger.AllDomains
 		}
+		z.domains = []int{domains[i]}
 	}
 	m.ledger = ledger.New(o.Idle, domains, o.CPUs)
+	m.findFirsts()
 	m.machines = newMachines()
 	for s := range m.reserve.fixed {
 		m.reserve.fixed[s] = m.newCeilings()

@@ -29,6 +29,7 @@ type saved struct {
 	processes  []savedSeries
 	baseline   cputime.Baseline
 	past       []vmmap.Past
+	basis      savedBasis
 }
 
 // A row is what an account holds of one zone.
@@ -39,10 +40,14 @@ type savedZone struct {
 	created           time.Time
 	known             bool
 	raw               energy.Microjoules
-	movedAt           time.Duration
+	movedAt, asleepAt time.Duration
+	carry, agreed     uint64
 	floor, peak       energy.Watts
 	uncertain, resets uint64
 }
+
+// unknownSleep stands for a state that does not know how long the machine had slept: it is taken not to have since.
+const unknownSleep = time.Duration(math.MaxInt64)
 
 type savedVMSeries struct {
 	vmSeries
@@ -115,13 +120,14 @@ func parseState(b []byte) (*saved, error) {
 		d.accounts(s)
 	}
 	d.baseline(&s.baseline)
-	if version < 4 {
-		s.identities3()
-	} else {
-		for range d.count() {
-			s.past = append(s.past, vmmap.Past{UUID: d.string(), Left: d.time()})
-		}
+	if version == 2 {
+		s.identities2()
+		return s, d.err
 	}
+	for range d.count() {
+		s.past = append(s.past, vmmap.Past{UUID: d.string(), Left: d.time()})
+	}
+	s.basis = d.basis()
 	return s, d.err
 }
 
@@ -184,6 +190,11 @@ func (m *Meter) restore(s *saved) {
 		z.peak, z.uncertain, z.resets, z.created = old.peak, old.uncertain, old.resets, old.created
 		if s.sameBoot {
 			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
+			z.asleepAt, z.carry = min(old.asleepAt, m.Clock.Asleep()), old.carry%1000
+			if old.agreed > 0 && z.mirror.first != nil {
+				z.mirror.agreed = int(min(old.agreed, sureMirror))
+				m.takeForMirror(z)
+			}
 		}
 	}
 	open := func(slot ledger.Slot, rows []row) {
@@ -211,6 +222,7 @@ func (m *Meter) restore(s *saved) {
 	for i := range s.processes {
 		m.restoreSeries(&s.processes[i], s.sameBoot, open)
 	}
+	m.restoreBasis(&s.basis)
 	m.generation, m.created, m.exposed = s.generation, s.created, s.exposed
 	if s.sameBoot {
 		m.CPU.Restore(s.baseline)
@@ -312,8 +324,10 @@ func (d *decoder) zone() (z savedZone) {
 	z.floor = energy.Watts(math.Float64frombits(d.uint()))
 	z.peak = energy.Watts(math.Float64frombits(d.uint()))
 	z.uncertain, z.resets = d.uint(), d.uint()
+	z.asleepAt = unknownSleep
 	if d.version >= 3 {
 		z.created = d.time()
+		z.asleepAt, z.carry, z.agreed = time.Duration(d.uint()), d.uint(), d.uint()
 	}
 	return z
 }
@@ -323,11 +337,9 @@ func (d *decoder) machine() (a machine) {
 	a.State, a.Source = vmmap.State(d.string()), vmmap.Source(d.string())
 	a.Project, a.User, a.Flavor = d.string(), d.string(), d.string()
 	a.VCPUs = int(d.uint())
-	if d.version >= 4 {
-		a.present, a.Derived, a.Ordinary = d.bool(), d.bool(), d.bool()
-		a.Share, a.Publish = d.string(), d.string()
-		a.VM.Process = vmmap.Process{PID: int32(d.uint()), Start: d.uint()}
-	}
+	a.present, a.Derived, a.Ordinary = d.bool(), d.bool(), d.bool()
+	a.Share, a.Publish = d.string(), d.string()
+	a.VM.Process = vmmap.Process{PID: int32(d.uint()), Start: d.uint()}
 	return a
 }
 
@@ -346,7 +358,7 @@ func (d *decoder) retired(zones int) (r retired) {
 	r.cpu = d.uint()
 	r.created = d.time()
 	r.at = time.Unix(int64(d.uint()), 0)
-	r.ordinary = d.version >= 4 && d.bool()
+	r.ordinary = d.bool()
 	r.rows = d.rows(zones)
 	return r
 }

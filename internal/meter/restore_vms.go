@@ -21,10 +21,10 @@ func (s *saved) vms() []vmmap.VM {
 	return vms
 }
 
-// identities3 fills in what a state before version 4 does not say of VMs: all are there, and those
+// identities2 fills in what a state of version 2 does not say of VMs: all are there, and those
 // that are not are remembered. Of those that command lines told of it cannot be known whose they
 // were: they may be anybody's again.
-func (s *saved) identities3() {
+func (s *saved) identities2() {
 	for i := range s.machines {
 		a := &s.machines[i]
 		a.present, a.Ordinary = true, a.Source == vmmap.FromArgv

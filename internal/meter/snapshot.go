@@ -13,7 +13,7 @@ import (
 // The identity of every Snapshot, for each of the zone kinds Package and DRAM (or Psys, where that
 // is the basis):
 //
-//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Retired + Σ Unattributed == Σ Zones
+//	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Retired + Rebased + Σ Unattributed == Σ Zones
 //
 // and of any two, of one run or of several, for what they grew by:
 //
@@ -40,6 +40,10 @@ type Snapshot struct {
 	Rest      Energies        // of all processes while they have no series, those that ended included
 	RestPower energy.Watts
 	Retired   Retired
+
+	// Rebased is by how much processes show less than the zones of the basis gave for them, in µJ by kind: they go on
+	// from what they showed under another basis, which may be more or less.
+	Rebased [energy.Kinds]int64
 
 	Unattributed []Unattributed
 
@@ -82,7 +86,9 @@ type Zone struct {
 	Power       energy.Watts       // over the span between its last two movements
 	Attributed  bool               // its energy is part of the identity (package, dram; or psys)
 	Failed      bool               // the last read failed, or there was none
+	Frozen      bool               // it has not moved for clearly longer than it usually does
 	Missing     bool               // an earlier run had it, this one's sensor has not
+	Mirrors     string             // Path of the zone whose counter it shows again, which counts for both; "" for none
 	WrapSeconds float64            // time to wrap around at the current power; 0 where unknown
 	Uncertain   uint64             // gaps that may hide a wrap, counted
 	Resets      uint64             // times the counter jumped back other than by a wrap
@@ -95,9 +101,19 @@ type Retired struct {
 
 // Host is the machine as a whole: Σ packages + Σ dram, or psys where that is the basis.
 type Host struct {
-	Energy energy.Microjoules
-	Power  energy.Watts
-	Source string // energy.SourcePowercap or energy.SourceEstimate
+	Energy  energy.Microjoules
+	Power   energy.Watts
+	Source  string       // of the sensor's zones: energy.SourcePowercap or energy.SourceEstimate
+	Sources []HostSource // the same by source, those of earlier runs included
+}
+
+// A HostSource is what one source gave to the host.
+type HostSource struct {
+	Source  string
+	Energy  energy.Microjoules
+	Power   energy.Watts
+	Created time.Time // of the first of its zones
+	Live    bool      // the sensor has zones of it; one of an earlier run has no power, not a power of 0
 }
 
 // A VM is a virtual machine's meter. Strings come from outside and are not escaped.

@@ -24,7 +24,7 @@ import (
 // counters at their ceilings.
 const (
 	stateMagic    = "scaph state "
-	stateVersion  = 4
+	stateVersion  = 3
 	oldestVersion = 2 // that can still be read
 )
 
@@ -91,6 +91,7 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 		e.string(p.UUID)
 		e.time(p.Left)
 	}
+	m.encodeBasis(&e)
 	return e.seal()
 }
 
@@ -217,6 +218,9 @@ func (e *encoder) zone(z *zone) {
 	e.uint(z.uncertain)
 	e.uint(z.resets)
 	e.time(z.created)
+	e.uint(uint64(max(0, z.asleepAt)))
+	e.uint(z.carry)
+	e.uint(uint64(z.mirror.agreed))
 }
 
 func (e *encoder) machine(a *machine) {

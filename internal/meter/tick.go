@@ -15,14 +15,19 @@ func (m *Meter) Tick() {
 	now, wall := m.Clock.Boot(), m.Clock.Now()
 	m.expose(now)
 	m.waiting = nil
+	at := moment{boot: now, asleep: m.Clock.Asleep()}
 
 	if err := m.CPU.Sample(&m.sample); err != nil {
 		// Without CPU time nothing can be split: the zones wait for the next sample, which
-		// covers this while too.
+		// covers this while too. Until then nobody knows who draws what.
 		m.count("cputime", 1)
+		for _, z := range m.zones {
+			m.quiet(z)
+		}
 		m.Log.Warn("CPU time could not be read; this tick's energy is charged at the next", "error", err)
 	} else {
 		m.count("cputime", m.sample.Faults)
+		m.warnOfLost()
 		if m.VMs != nil {
 			m.notice()
 			m.follow(m.VMs.Current(), wall)
@@ -32,8 +37,9 @@ func (m *Meter) Tick() {
 			m.endVanished()
 		}
 		m.charge(now)
+		m.compareMirrors()
 		for _, z := range m.zones {
-			m.settle(z, now)
+			m.settle(z, at)
 		}
 		m.endIdle(now)
 		m.closeEnded()
@@ -52,6 +58,19 @@ func (m *Meter) Tick() {
 	} else {
 		m.waiting = s
 	}
+}
+
+// A moment is a time on Clock.Boot, and what Clock.Asleep said then.
+type moment struct{ boot, asleep time.Duration }
+
+// warnOfLost tells once that more processes end than the source of CPU time can keep until the tick.
+func (m *Meter) warnOfLost() {
+	if m.sample.Lost == 0 || m.lossy {
+		return
+	}
+	m.lossy = true
+	m.Log.Warn("ends of processes were lost, and their last CPU time is unseen; a shorter interval loses fewer",
+		"lost", m.sample.Lost, "interval", m.Interval)
 }
 
 // count adds to a component's errors.
@@ -89,18 +108,7 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 	if m.machines.current != nil {
 		s.VMSource = m.machines.current.Note
 	}
-	for i, z := range m.zones {
-		s.Zones[i] = Zone{
-			Zone: z.Zone, Total: m.ledger.Total(z.index), Power: z.power, Attributed: z.basis,
-			Created: z.created, Failed: z.failed, Missing: z.reading == ghost, WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
-		}
-		if z.basis {
-			s.Host.Energy += s.Zones[i].Total
-			s.Host.Power += z.power
-			s.Host.Source = z.Source
-		}
-		s.Simulated = s.Simulated || z.reading != ghost && z.Source == energy.SourceEstimate
-	}
+	m.showZones(s)
 	m.showMachines(s)
 	m.showProcesses(s)
 	m.showUnattributed(s)
@@ -183,14 +191,7 @@ func (m *Meter) sumRest() {
 }
 
 // inBasis sums the kinds of zone that count.
-func (m *Meter) inBasis(e *Energies) (sum energy.Microjoules) {
-	for k := range energy.Kind(energy.Kinds) {
-		if isBasis(k, m.Psys) {
-			sum += e.Of(k)
-		}
-	}
-	return sum
-}
+func (m *Meter) inBasis(e *Energies) energy.Microjoules { return inBasisOf(e, m.Psys) }
 
 // showUnattributed sums the rows that nobody is charged for, for each kind of zone that counts.
 func (m *Meter) showUnattributed(s *Snapshot) {

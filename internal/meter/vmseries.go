@@ -104,8 +104,15 @@ func (m *Meter) pastOf(uuid string) (sum Energies) {
 	return sum
 }
 
-// before sums what a VM was charged under other names.
+// before is what a VM's meter begins with: what the VM was charged elsewhere, and the shift of a change of the basis.
 func (m *Meter) before(a *machine) Energies {
+	sum := m.formerly(a)
+	sum[meterKind(m.Psys)][Active] += m.meters[a.UUID]
+	return sum
+}
+
+// formerly sums what a VM was charged in other series than its present one.
+func (m *Meter) formerly(a *machine) Energies {
 	sum := a.past
 	for _, s := range a.former {
 		sum.add(m.energiesOf(s.slot))

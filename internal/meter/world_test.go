@@ -33,6 +33,7 @@ type world struct {
 	noCPU   bool // CPU time cannot be read
 
 	boot      time.Duration
+	asleep    time.Duration
 	wall      time.Time
 	bootID    string
 	vms       *vmmap.Map
@@ -158,6 +159,8 @@ type worldClock struct{ *world }
 func (c worldClock) Now() time.Time      { return c.wall }
 func (c worldClock) Boot() time.Duration { return c.boot }
 
+func (c worldClock) Asleep() time.Duration { return c.asleep }
+
 type worldVMs struct{ *world }
 
 func (v worldVMs) Current() *vmmap.Map { return v.vms }
@@ -242,6 +245,9 @@ func accounted(s *Snapshot) (sum energy.Microjoules) {
 	}
 	for _, u := range s.Unattributed {
 		sum += u.Energy
+	}
+	for _, k := range []energy.Kind{energy.Package, energy.DRAM} {
+		sum += energy.Microjoules(s.Rebased[k])
 	}
 	return sum + of(&s.Rest) + of(&s.Retired.VMs) + of(&s.Retired.Processes)
 }

@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"slices"
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
@@ -19,11 +20,16 @@ type zone struct {
 	reading int // in the sensor, or ghost
 	basis   bool
 	created time.Time // when its total was 0
+	domains []int     // of the CPUs whose energy it counts: its own, and those of the dies that mirror it
 
-	known   bool // raw holds a reading
-	raw     energy.Microjoules
-	movedAt time.Duration // when raw was first seen, on Clock.Boot
-	failed  bool
+	known    bool // raw holds a reading
+	raw      energy.Microjoules
+	movedAt  time.Duration // when raw was first seen, on Clock.Boot
+	asleepAt time.Duration // what Clock.Asleep said then
+	carry    uint64        // nJ that wraps gave, not yet a whole µJ
+	failed   bool
+	pace     pace
+	mirror   mirror
 
 	floor          ledger.Floor
 	busy, capacity uint64 // ns of CPU time since the counter moved
@@ -61,13 +67,14 @@ func (m *Meter) hasBasis() bool {
 
 // settle takes the zone's new reading and has the ledger split what it gave. A counter that could not
 // be read, or that stands still (a tree for guests moves once per publish interval), is settled when it moves
-// again, by the CPU time of all that while. It returns what was worth counting, if anything.
-func (m *Meter) settle(z *zone, now time.Duration) {
+// again, by the CPU time of all that while; until then it shows its last power for as long as it may just be
+// due, and none after that.
+func (m *Meter) settle(z *zone, now moment) {
 	busy, capacity := m.cpuOf(z)
 	z.busy += busy
 	z.capacity += capacity
 	if z.reading == ghost {
-		z.power, z.failed = 0, true
+		z.failed = true
 		return
 	}
 	r := m.readings[z.reading]
@@ -76,6 +83,7 @@ func (m *Meter) settle(z *zone, now time.Duration) {
 			m.Log.Warn("a zone cannot be read; its energy is charged when it can be again", "zone", z.Path, "error", r.Err)
 		}
 		z.failed = true
+		m.quiet(z)
 		m.count("sensor", 1)
 		return
 	}
@@ -83,57 +91,108 @@ func (m *Meter) settle(z *zone, now time.Duration) {
 		m.Log.Info("a zone can be read again", "zone", z.Path)
 	}
 	z.failed = false
-	if !z.known {
-		z.known, z.raw, z.movedAt = true, r.Energy, now
-		m.close(z, 0, 0)
-		return
+	switch {
+	case z.known && z.mirror.of != nil && !z.mirror.settled():
+		// Not charged as long as it may be another's counter; see mirror.
+	case !z.known, z.mirror.of != nil:
+		z.advance(r.Energy, now)
+		m.close(z, 0, 0, false)
+	case r.Energy == z.raw:
+		m.still(z, now)
+	default:
+		m.move(z, r.Energy, now)
 	}
-	if r.Energy == z.raw {
-		return
+}
+
+// minSleep is the shortest suspend that is told from the waver of the clocks.
+const minSleep = 100 * time.Millisecond
+
+// move settles what a counter that moved gave.
+func (m *Meter) move(z *zone, to energy.Microjoules, now moment) {
+	gap := rapl.Gap{
+		Elapsed: now.boot - z.movedAt, Slept: now.asleep-z.asleepAt >= minSleep,
+		Most: m.MaxPower(z.Kind), Likely: m.likely(z),
 	}
-	span := now - z.movedAt
-	step := rapl.Delta(z.raw, r.Energy, z.Range, span, m.MaxPower(z.Kind), m.likely(z))
+	step := rapl.Delta(z.raw, to, z.Range, z.Unit, gap)
 	switch step.Outcome {
 	case rapl.Uncertain:
 		z.uncertain++
-		m.Log.Warn("a gap was long enough to hide a wrap; the least energy that fits is counted",
-			"zone", z.Path, "gap", span, "energy", step.Energy)
+		m.Log.Warn("a gap may hide a wrap or a jump; the least energy that fits is counted",
+			"zone", z.Path, "gap", gap.Elapsed, "energy", step.Energy)
 	case rapl.Reset:
 		z.resets++
 		m.Log.Warn("a counter jumped; the energy since its last reading is unknown and not counted",
-			"zone", z.Path, "from", uint64(z.raw), "to", uint64(r.Energy), "gap", span)
+			"zone", z.Path, "from", uint64(z.raw), "to", uint64(to), "gap", gap.Elapsed, "slept", gap.Slept)
 	}
-	z.raw, z.movedAt = r.Energy, now
-	m.close(z, step.Energy, span)
+	sure := !gap.Slept && (step.Outcome == rapl.Moved || step.Outcome == rapl.Wrapped)
+	if z.pace.moved(gap.Elapsed, sure) && z.basis {
+		m.Log.Info("a zone moves again", "zone", z.Path, "gap", gap.Elapsed)
+	}
+	z.advance(to, now)
+	z.carry += step.Nano
+	e := step.Energy + energy.Microjoules(z.carry/1000)
+	z.carry %= 1000
+	m.close(z, e, gap.Elapsed, sure)
 }
 
-// close settles e for the span that ends now, and starts the next one.
-func (m *Meter) close(z *zone, e energy.Microjoules, span time.Duration) {
-	idle := z.floor.Split(e, span, z.busy, z.capacity)
+func (z *zone) advance(to energy.Microjoules, now moment) {
+	z.known, z.raw, z.movedAt, z.asleepAt = true, to, now.boot, now.asleep
+}
+
+// still shows no power of a counter that stands still for longer than it usually does.
+func (m *Meter) still(z *zone, now moment) {
+	if !z.pace.overdue(now.boot-z.movedAt, m.Interval) {
+		return
+	}
+	if !z.pace.frozen && z.basis {
+		m.Log.Warn("a zone does not move any more; it shows no power until it does", "zone", z.Path, "value", uint64(z.raw))
+	}
+	z.pace.frozen = true
+	m.quiet(z)
+}
+
+// quiet ends the power that the zone and its consumers show.
+func (m *Meter) quiet(z *zone) {
+	z.power = 0
+	m.ledger.Quiet(z.index)
+}
+
+// close settles e for the span that ends now, and starts the next one. It is sure if nothing about it is in doubt: only
+// then it teaches what the zone draws.
+func (m *Meter) close(z *zone, e energy.Microjoules, span time.Duration, sure bool) {
 	z.power = e.Per(span)
-	z.peak = max(z.peak, z.power)
-	m.ledger.Settle(z.index, e, idle, span)
+	if sure {
+		z.floor.Learn(e, span, z.busy, z.capacity)
+		z.peak = max(z.peak, z.power)
+	} else {
+		z.floor.Forget()
+	}
+	m.ledger.Settle(z.index, e, z.floor.Split(e, span, z.busy, z.capacity), span)
 	z.busy, z.capacity = 0, 0
 }
 
-// likely is the power that is taken to be possible over a gap: twice what the zone ever showed.
+// likely is the power that is taken to be likely over a gap: twice what the zone ever showed. MaxPower is twice
+// what the largest machines show.
 func (m *Meter) likely(z *zone) energy.Watts {
 	if z.peak == 0 {
-		return m.MaxPower(z.Kind)
+		return m.MaxPower(z.Kind) / 2
 	}
 	return 2 * z.peak
 }
 
 // cpuOf gives the busy time and the capacity of the zone's CPUs in the current sample.
 func (m *Meter) cpuOf(z *zone) (busy, capacity uint64) {
-	d := m.DomainOf(z.Zone)
 	for i := range m.sample.Busy {
-		if z.Kind == energy.Psys || i == d {
+		if z.covers(i) {
 			busy += m.sample.Busy[i]
 			capacity += m.sample.Capacity[i]
 		}
 	}
 	return busy, capacity
+}
+
+func (z *zone) covers(domain int) bool {
+	return z.Kind == energy.Psys || slices.Contains(z.domains, domain)
 }
 
 // wrapSeconds tells how long the counter lasts at its present power; 0 where it does not wrap or nothing is known.

@@ -42,46 +42,89 @@ func (o Outcome) String() string {
 type Step struct {
 	Outcome Outcome
 
-	// Energy is what was used between the readings. Moved, Wrapped: exactly. Reset: 0, nothing is
+	// Energy is what was used between the readings. Moved, Wrapped: exactly, with Nano. Reset: 0, nothing is
 	// known, and the second reading is where to go on from. Uncertain: the least that fits; the truth may be
-	// a whole number of ranges more.
+	// a whole number of ranges more, or the counter jumped.
 	Energy energy.Microjoules
+
+	// Nano is what a wrap gave beside Energy, in nJ, below 1000. Whoever adds steps up carries it.
+	Nano uint64
 }
 
-// Delta takes the difference of two readings of a counter with the given range
-// (energy.Zone.Range; 0: it never wraps). A counter that wraps goes from rng to 0: both stand for one value, so
-// that a wrap adds rng − prev + cur. (The hardware's own modulus is one unit, 61 µJ or
-// less, above what it states as its range; that is 2e-10 of it.)
+// A Gap is what is known of the time between two readings of a counter.
+type Gap struct {
+	// Elapsed is the time since the counter was last seen to move, not since it was last read: a tree
+	// for guests moves once per publish interval, or after a pause of its host by all that the
+	// pause has used.
+	Elapsed time.Duration
+
+	// Slept says that the machine was suspended in the gap, which may set its counters to 0.
+	Slept bool
+
+	Most   energy.Watts // more power is not possible
+	Likely energy.Watts // more is not likely, by what is known of this machine
+}
+
+// Unit returns the step, in nJ, of the 32-bit register behind a counter with the given range; 0 if there is none.
+//
+// The kernel shows register × unit / 1000, rounded down, and as the range what the largest register
+// gives (rapl_unit_xlate and get_max_energy_counter in drivers/powercap/intel_rapl_common.c). So the range tells
+// the unit, 61035 or 15258 nJ for instance. A range that the kernel would not show has none.
+func Unit(rng energy.Microjoules) uint64 {
+	if rng > math.MaxUint64/1000 {
+		return 0
+	}
+	unit := (uint64(rng)*1000 + math.MaxUint32 - 1) / math.MaxUint32
+	if unit > math.MaxUint32 || math.MaxUint32*unit/1000 != uint64(rng) {
+		return 0
+	}
+	return unit
+}
+
+// wrapped returns the energy from prev to a cur below it over one wrap. Where the range has a register behind it,
+// that counts 2^32 units from 0 to 0, which is one unit more than the range; else a counter goes from rng to 0, and both
+// stand for one value.
+func wrapped(prev, cur, rng energy.Microjoules, unit uint64) Step {
+	if unit == 0 {
+		return Step{Outcome: Wrapped, Energy: rng - prev + cur}
+	}
+	modulus := unit << 32 // nJ
+	return Step{Outcome: Wrapped, Energy: energy.Microjoules(modulus/1000) - prev + cur, Nano: modulus % 1000}
+}
+
+// Delta takes the difference of two readings of a counter with the given range and unit
+// (energy.Zone.Range and Unit; range 0: it never wraps).
 //
 // A wrap and a jump for another reason (the counter was reset by a suspend, a driver, a simulation;
 // a wrong value was read before) look the same in the two numbers. What tells them apart is how much
-// energy can have been used at all: most × elapsed. The answers that the numbers allow
-// are the distance forward, and that plus 1, 2, … ranges. If none of them is possible, the counter
-// was Reset; if one is, it Moved or Wrapped.
+// energy can have been used. The answers that the numbers allow are the distance forward, and that plus 1, 2, … ranges.
 //
-// If more energy than the nearest answer is likely, not just possible, by a whole range or more, it is Uncertain. likely is
-// the caller's bound on power for that: what is known of this machine, or most where nothing is.
-//
-// elapsed is the time since the counter was last seen to move, not since it was last read: a tree
-// for guests moves once per publish interval, or after a pause of its host by all that the
-// pause has used. A counter that stands still is never Uncertain.
-func Delta(prev, cur, rng energy.Microjoules, elapsed time.Duration, most, likely energy.Watts) Step {
+//   - If none of them is possible, the counter was Reset.
+//   - A fall is a wrap if that is likely. Else it was Reset, and always if the machine slept.
+//   - A counter that went up may be wrong in one way only where a fall could be a wrap, that is in a gap in which it could
+//     pass its whole range: if so far is not likely, it is Uncertain.
+//   - If more energy than the nearest answer is likely by a whole range or more, it is Uncertain.
+//   - A counter that stands still is never Uncertain.
+func Delta(prev, cur, rng energy.Microjoules, unit uint64, gap Gap) Step {
 	step := Step{Outcome: Moved, Energy: cur - prev}
 	switch {
 	case cur == prev:
 		return step
-	case cur < prev && (rng == 0 || prev > rng):
+	case cur < prev && (rng == 0 || prev > rng || gap.Slept):
 		return Step{Outcome: Reset} // no wrap leads from prev to cur
 	case cur < prev:
-		step = Step{Outcome: Wrapped, Energy: rng - prev + cur}
+		step = wrapped(prev, cur, rng, unit)
 	}
 	// Readings are not taken at the very moment that the clock is looked at; a late one may stand for more than elapsed.
 	const slack = time.Second
-	span := max(elapsed, 0) + slack
-	if step.Energy > most.Over(span) {
+	span := max(gap.Elapsed, 0) + slack
+	possible := gap.Most.Over(span)
+	likely := min(possible, gap.Likely.Over(span))
+	switch {
+	case step.Energy > possible, step.Outcome == Wrapped && step.Energy > likely:
 		return Step{Outcome: Reset}
-	}
-	if plausible := min(most, likely).Over(span); rng != 0 && plausible >= step.Energy && plausible-step.Energy >= rng {
+	case rng == 0:
+	case step.Energy > likely && possible >= rng, likely >= step.Energy && likely-step.Energy >= rng:
 		step.Outcome = Uncertain
 	}
 	return step

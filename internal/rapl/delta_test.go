@@ -2,6 +2,7 @@ package rapl
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -23,34 +24,34 @@ func TestDelta(t *testing.T) {
 		most           energy.Watts
 		want           Step
 	}{
-		{"an ordinary second", 5 * J, 105 * J, intelRange, time.Second, 1000, Step{Moved, 100 * J}},
-		{"a counter at rest", 5 * J, 5 * J, intelRange, time.Second, 1000, Step{Moved, 0}},
-		{"a counter at rest for a day is no wrap", 5 * J, 5 * J, intelRange, 24 * time.Hour, 1000, Step{Moved, 0}},
-		{"a wrap", intelRange - 40*J, 60 * J, intelRange, time.Second, 1000, Step{Wrapped, 100 * J}},
-		{"a wrap exactly to 0", intelRange - 40*J, 0, intelRange, time.Second, 1000, Step{Wrapped, 40 * J}},
-		{"a wrap from the range itself", intelRange, 60 * J, intelRange, time.Second, 1000, Step{Wrapped, 60 * J}},
-		{"a wrap from the range to 0 is no energy", intelRange, 0, intelRange, time.Second, 1000, Step{Wrapped, 0}},
-		{"a wrap after 100 s", amdRange - 10*J, 30_000 * J, amdRange, 100 * time.Second, 600, Step{Wrapped, 30_010 * J}},
-		{"a reset to 0 in mid-range", 100_000 * J, 0, intelRange, time.Second, 1000, Step{Reset, 0}},
-		{"a reset to anywhere below", 100_000 * J, 99_000 * J, intelRange, time.Second, 1000, Step{Reset, 0}},
-		{"a value cut off", 100_000 * J, 10_000 * J, intelRange, time.Second, 1000, Step{Reset, 0}},
-		{"and the good one after it", 10_000 * J, 100_100 * J, intelRange, time.Second, 1000, Step{Reset, 0}},
-		{"back without a range", 100 * J, 99 * J, 0, time.Hour, 1000, Step{Reset, 0}},
-		{"forward without a range", 100 * J, 199 * J, 0, time.Second, 1000, Step{Moved, 99 * J}},
-		{"a day without a range", 100 * J, 10_000_100 * J, 0, 24 * time.Hour, 1000, Step{Moved, 10_000_000 * J}},
-		{"back from beyond the range", amdRange + 1, 5, amdRange, time.Hour, 1000, Step{Reset, 0}},
-		{"a long gap, forward", 5 * J, 105 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J}},
-		{"a long gap, over a wrap", amdRange - 40*J, 60 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J}},
-		{"a gap just short of one more range", 0, 100 * J, amdRange, 64 * time.Second, 1000, Step{Moved, 100 * J}},
-		{"a gap in which exactly one more range fits", 0, 1000*J - amdRange%(1000*J), amdRange, 65 * time.Second, 1000, Step{Uncertain, 1000*J - amdRange%(1000*J)}},
-		{"and one in which it does not, by 1 µJ", 0, 1000*J - amdRange%(1000*J) + 1, amdRange, 65 * time.Second, 1000, Step{Moved, 1000*J - amdRange%(1000*J) + 1}},
-		{"a gap in which one more range does not fit", 0, 50_000 * J, amdRange, 110 * time.Second, 1000, Step{Moved, 50_000 * J}},
-		{"no time at all", 100 * J, 101 * J, intelRange, 0, 1000, Step{Moved, 1 * J}},
-		{"a clock that went back", 100 * J, 101 * J, intelRange, -time.Hour, 1000, Step{Moved, 1 * J}},
-		{"no power is possible", 100 * J, 101 * J, intelRange, time.Hour, 0, Step{Reset, 0}},
-		{"the largest counters", math.MaxUint64 - 1, 5, math.MaxUint64, time.Second, 1000, Step{Wrapped, 6}},
+		{"an ordinary second", 5 * J, 105 * J, intelRange, time.Second, 1000, Step{Moved, 100 * J, 0}},
+		{"a counter at rest", 5 * J, 5 * J, intelRange, time.Second, 1000, Step{Moved, 0, 0}},
+		{"a counter at rest for a day is no wrap", 5 * J, 5 * J, intelRange, 24 * time.Hour, 1000, Step{Moved, 0, 0}},
+		{"a wrap", intelRange - 40*J, 60 * J, intelRange, time.Second, 1000, Step{Wrapped, 100 * J, 0}},
+		{"a wrap exactly to 0", intelRange - 40*J, 0, intelRange, time.Second, 1000, Step{Wrapped, 40 * J, 0}},
+		{"a wrap from the range itself", intelRange, 60 * J, intelRange, time.Second, 1000, Step{Wrapped, 60 * J, 0}},
+		{"a wrap from the range to 0 is no energy", intelRange, 0, intelRange, time.Second, 1000, Step{Wrapped, 0, 0}},
+		{"a wrap after 100 s", amdRange - 10*J, 30_000 * J, amdRange, 100 * time.Second, 600, Step{Wrapped, 30_010 * J, 0}},
+		{"a reset to 0 in mid-range", 100_000 * J, 0, intelRange, time.Second, 1000, Step{Reset, 0, 0}},
+		{"a reset to anywhere below", 100_000 * J, 99_000 * J, intelRange, time.Second, 1000, Step{Reset, 0, 0}},
+		{"a value cut off", 100_000 * J, 10_000 * J, intelRange, time.Second, 1000, Step{Reset, 0, 0}},
+		{"and the good one after it", 10_000 * J, 100_100 * J, intelRange, time.Second, 1000, Step{Reset, 0, 0}},
+		{"back without a range", 100 * J, 99 * J, 0, time.Hour, 1000, Step{Reset, 0, 0}},
+		{"forward without a range", 100 * J, 199 * J, 0, time.Second, 1000, Step{Moved, 99 * J, 0}},
+		{"a day without a range", 100 * J, 10_000_100 * J, 0, 24 * time.Hour, 1000, Step{Moved, 10_000_000 * J, 0}},
+		{"back from beyond the range", amdRange + 1, 5, amdRange, time.Hour, 1000, Step{Reset, 0, 0}},
+		{"a long gap, forward", 5 * J, 105 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J, 0}},
+		{"a long gap, over a wrap", amdRange - 40*J, 60 * J, amdRange, 70 * time.Second, 1000, Step{Uncertain, 100 * J, 0}},
+		{"a gap just short of one more range", 0, 100 * J, amdRange, 64 * time.Second, 1000, Step{Moved, 100 * J, 0}},
+		{"a gap in which exactly one more range fits", 0, 1000*J - amdRange%(1000*J), amdRange, 65 * time.Second, 1000, Step{Uncertain, 1000*J - amdRange%(1000*J), 0}},
+		{"and one in which it does not, by 1 µJ", 0, 1000*J - amdRange%(1000*J) + 1, amdRange, 65 * time.Second, 1000, Step{Moved, 1000*J - amdRange%(1000*J) + 1, 0}},
+		{"a gap in which one more range does not fit", 0, 50_000 * J, amdRange, 110 * time.Second, 1000, Step{Moved, 50_000 * J, 0}},
+		{"no time at all", 100 * J, 101 * J, intelRange, 0, 1000, Step{Moved, 1 * J, 0}},
+		{"a clock that went back", 100 * J, 101 * J, intelRange, -time.Hour, 1000, Step{Moved, 1 * J, 0}},
+		{"no power is possible", 100 * J, 101 * J, intelRange, time.Hour, 0, Step{Reset, 0, 0}},
+		{"the largest counters", math.MaxUint64 - 1, 5, math.MaxUint64, time.Second, 1000, Step{Wrapped, 6, 0}},
 	} {
-		if got := Delta(c.prev, c.cur, c.rng, c.elapsed, c.most, c.most); got != c.want {
+		if got := Delta(c.prev, c.cur, c.rng, 0, Gap{Elapsed: c.elapsed, Most: c.most, Likely: c.most}); got != c.want {
 			t.Errorf("%s: %v %v, want %v %v", c.what, got.Outcome, got.Energy, c.want.Outcome, c.want.Energy)
 		}
 	}
@@ -69,7 +70,7 @@ func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 		for range 1000 {
 			prev := truth
 			truth += energy.Microjoules(random.Uint64N(uint64(longest) + 1))
-			step := Delta(prev%rng, truth%rng, rng, 0, most, most)
+			step := Delta(prev%rng, truth%rng, rng, 0, Gap{Most: most, Likely: most})
 			if step.Outcome == Wrapped {
 				wraps++
 			}
@@ -84,20 +85,104 @@ func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 	}
 }
 
-// A machine that never drew more than 40 W does not wrap twice in five minutes, though a thousand watts would.
-func TestUncertainByWhatIsLikely(t *testing.T) {
-	const rng = 262143328850
+// What a machine likely draws decides over what is just possible.
+func TestDeltaByWhatIsLikely(t *testing.T) {
+	const J = energy.Joule
 	for _, c := range []struct {
-		elapsed time.Duration
-		likely  energy.Watts
-		want    Outcome
+		what           string
+		prev, cur, rng energy.Microjoules
+		gap            Gap
+		want           Step
 	}{
-		{5 * time.Minute, 1000, Uncertain},
-		{5 * time.Minute, 80, Moved},
-		{2 * time.Hour, 80, Uncertain},
+		{"never above 40 W, it does not wrap in five minutes, though a thousand watts would", 1000, 20 * J, intelRange,
+			Gap{Elapsed: 5 * time.Minute, Likely: 80}, Step{Moved, 20*J - 1000, 0}},
+		{"a thousand watts are likely", 1000, 20 * J, intelRange,
+			Gap{Elapsed: 5 * time.Minute, Likely: 1000}, Step{Uncertain, 20*J - 1000, 0}},
+		{"two hours", 1000, 20 * J, intelRange, Gap{Elapsed: 2 * time.Hour, Likely: 80}, Step{Uncertain, 20*J - 1000, 0}},
+		{"a reset during 70 s of sleep on a machine of 15 W", 30_430 * J, 0, amdRange,
+			Gap{Elapsed: 70 * time.Second, Slept: true, Likely: 30}, Step{Reset, 0, 0}},
+		{"the same where sleep is not known", 30_430 * J, 0, amdRange, Gap{Elapsed: 70 * time.Second, Likely: 30}, Step{Reset, 0, 0}},
+		{"a fall over a sleep is a reset, however likely a wrap", amdRange - J, J, amdRange,
+			Gap{Elapsed: 70 * time.Second, Slept: true, Likely: 1000}, Step{Reset, 0, 0}},
+		{"forward over a sleep", J, 3 * J, amdRange, Gap{Elapsed: 70 * time.Second, Slept: true, Likely: 30}, Step{Moved, 2 * J, 0}},
+		{"one joule backwards after 66 s", 5 * J, 4 * J, amdRange, Gap{Elapsed: 66 * time.Second, Likely: 30}, Step{Reset, 0, 0}},
+		{"one joule backwards after 66 s, on a large machine", 5 * J, 4 * J, amdRange,
+			Gap{Elapsed: 66 * time.Second, Likely: 500}, Step{Reset, 0, 0}},
+		{"one joule backwards after 262 s", 5 * J, 4 * J, intelRange, Gap{Elapsed: 262 * time.Second, Likely: 30}, Step{Reset, 0, 0}},
+		{"a wrap that is likely", amdRange - 900*J, 100 * J, amdRange, Gap{Elapsed: 66 * time.Second, Likely: 30}, Step{Wrapped, 1000 * J, 0}},
+		{"so far forward is not likely, but nothing else is", 0, 1000 * J, amdRange,
+			Gap{Elapsed: 5 * time.Second, Likely: 30}, Step{Moved, 1000 * J, 0}},
+		{"so far forward is not likely, and a whole range is possible", 0, 40_000 * J, amdRange,
+			Gap{Elapsed: 70 * time.Second, Likely: 30}, Step{Uncertain, 40_000 * J, 0}},
 	} {
-		if got := Delta(1000, 20_000_000, rng, c.elapsed, 1000, c.likely); got.Outcome != c.want || got.Energy != 19_999_000 {
-			t.Errorf("%v at up to %v: %v, want %v", c.elapsed, c.likely, got, c.want)
+		c.gap.Most = 1000
+		if got := Delta(c.prev, c.cur, c.rng, 0, c.gap); got != c.want {
+			t.Errorf("%s: %v %v, want %v %v", c.what, got.Outcome, got.Energy, c.want.Outcome, c.want.Energy)
+		}
+	}
+}
+
+// A register is the 32 bits behind a zone, and shows what the kernel makes of them: rapl_unit_xlate in
+// drivers/powercap/intel_rapl_common.c, with its ENERGY_STATUS_MASK of 32 bits and ENERGY_UNIT_SCALE of 1000.
+type register struct {
+	unit  uint64 // nJ: rapl_package.energy_unit, or the domain's own
+	value uint32
+}
+
+func (r register) xlate(value uint64) energy.Microjoules {
+	return energy.Microjoules(value * r.unit / 1000)
+}
+func (r register) energyUJ() energy.Microjoules         { return r.xlate(uint64(r.value)) }
+func (r register) maxEnergyRangeUJ() energy.Microjoules { return r.xlate(0xffffffff) }
+
+// Over 1,000 wraps, what is counted stays within the µJ that the kernel cuts off of each reading.
+func TestDeltaOfARegisterIsExact(t *testing.T) {
+	for name, unit := range map[string]uint64{
+		"Intel": 1000 * 1000000 >> 14, "AMD": 1000 * 1000000 >> 16, "server dram": 15300, "Atom": 1000 << 5, "psys of Xeon": 1000000000,
+	} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(3, unit))
+			r := register{unit: unit, value: random.Uint32()}
+			rng := r.maxEnergyRangeUJ()
+			if Unit(rng) != unit {
+				t.Fatalf("range %d tells a unit of %d nJ, want %d", rng, Unit(rng), unit)
+			}
+			first := r.energyUJ()
+			counted, carry, wraps := energy.Microjoules(0), uint64(0), 0
+			truth := uint64(r.value) // units, in 64 bits
+			for wraps < 1000 {
+				prev := r
+				steps := random.Uint64N(1 << 31)
+				truth += steps
+				r.value += uint32(steps)
+				if r.value < prev.value {
+					wraps++
+				}
+				most := energy.Watts(4 * rng.Joules())
+				step := Delta(prev.energyUJ(), r.energyUJ(), rng, Unit(rng), Gap{Elapsed: time.Second, Most: most, Likely: most})
+				carry += step.Nano
+				counted += step.Energy + energy.Microjoules(carry/1000)
+				carry %= 1000
+
+				// The register in 64 bits, as the kernel would show it: truth × unit / 1000, in two steps because of its size.
+				high, low := bits.Mul64(truth, unit)
+				want, _ := bits.Div64(high, low, 1000)
+				if shown := uint64(first + counted); shown+1 < want || shown > want {
+					t.Fatalf("after %d wraps: %d µJ, the register has counted %d", wraps, shown, want)
+				}
+			}
+		})
+	}
+}
+
+// A range that the kernel cannot show has no register behind it, and wraps at the range.
+func TestUnit(t *testing.T) {
+	for rng, want := range map[energy.Microjoules]uint64{
+		0: 0, intelRange: 61035, amdRange: 15258, 65712999613: 15300, intelRange - 1: 0, intelRange + 1: 0,
+		100_000 * energy.Joule: 0, 1: 0, math.MaxUint64: 0, math.MaxUint64 / 1000: 0,
+	} {
+		if got := Unit(rng); got != want {
+			t.Errorf("range %d: unit %d nJ, want %d", rng, got, want)
 		}
 	}
 }
@@ -107,7 +192,8 @@ func FuzzDelta(f *testing.F) {
 	f.Add(uint64(math.MaxUint64), uint64(0), uint64(math.MaxUint64), int64(math.MaxInt64), math.Inf(1))
 	f.Add(uint64(5), uint64(4), uint64(0), int64(math.MinInt64), math.NaN())
 	f.Fuzz(func(t *testing.T, prev, cur, rng uint64, elapsed int64, most float64) {
-		step := Delta(energy.Microjoules(prev), energy.Microjoules(cur), energy.Microjoules(rng), time.Duration(elapsed), energy.Watts(most), energy.Watts(most))
+		gap := Gap{Elapsed: time.Duration(elapsed), Most: energy.Watts(most), Likely: energy.Watts(most)}
+		step := Delta(energy.Microjoules(prev), energy.Microjoules(cur), energy.Microjoules(rng), 0, gap)
 		e := uint64(step.Energy)
 		switch step.Outcome {
 		case Moved:

@@ -28,6 +28,7 @@ type discovery struct {
 	leftOut  []LeftOut
 	dangling bool // there are links to zones, or to the control type, that lead nowhere
 
+	counted  bool            // the tree is one that our host serves: counted in µJ, with no register behind it
 	nameless map[string]bool // ids of directories that have no file name; not those where it cannot be read
 }
 
@@ -37,7 +38,7 @@ func discover(files files, dir string) (discovery, error) {
 	if err != nil {
 		return discovery{}, err
 	}
-	found := discovery{nameless: make(map[string]bool)}
+	found := discovery{nameless: make(map[string]bool), counted: slices.Contains(names, "scaph")}
 	dirs := make(map[string]string) // zone id to the directory it was first seen at
 	found.walk(files, dir, controlType, names, dirs)
 	if slices.Contains(names, controlType) {
@@ -118,6 +119,9 @@ func (d *discovery) place(files files, dirs map[string]string) {
 		}
 		if limit := ranges[id]; limit.err == nil && limit.terminated == terminated {
 			z.Range, _, _ = parseMicrojoules([]byte(limit.text)) // 0, "not known", if it is no number
+			if !d.counted {
+				z.Unit = Unit(z.Range)
+			}
 		}
 		z.dir, z.named, z.fd = dirs[id], named, -1
 		placed[id] = z

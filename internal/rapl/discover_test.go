@@ -79,6 +79,13 @@ func TestLayouts(t *testing.T) {
 				if z.Source != energy.SourcePowercap || (z.Range == 0) != (fixture == "flat") {
 					t.Errorf("%s: source %q, range %d", z.Path, z.Source, z.Range)
 				}
+				unit := Unit(z.Range)
+				if fixture == "guest" { // counted by our host, with no register behind it
+					unit = 0
+				}
+				if z.Unit != unit {
+					t.Errorf("%s: unit %d nJ of range %d, want %d", z.Path, z.Unit, z.Range, unit)
+				}
 				if got := readings(r)[i]; got.Err != nil || got.Energy == 0 {
 					t.Errorf("%s: %+v", z.Path, got)
 				}

@@ -136,7 +136,7 @@ func TestDiscoveryUnderFaults(t *testing.T) {
 			known := false
 			for _, h := range healthy {
 				same := z
-				same.Range = h.Range // not known yet
+				same.Range, same.Unit = h.Range, h.Unit // not known yet
 				known = known || same == h && (z.Range == 0 || z.Range == h.Range)
 			}
 			if !known {

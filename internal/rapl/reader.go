@@ -148,7 +148,7 @@ func (r *Reader) adopt(found discovery) {
 			zones = append(zones, old)
 		case zones[i].sameAs(old):
 			if zones[i].Range != 0 {
-				old.Range = zones[i].Range
+				old.Range, old.Unit = zones[i].Range, zones[i].Unit
 			}
 			zones[i] = old
 		default:
@@ -174,7 +174,7 @@ func (r *Reader) adopt(found discovery) {
 
 func (z *zone) sameAs(other *zone) bool {
 	a, b := z.Zone, other.Zone
-	a.Range, b.Range = 0, 0
+	a.Range, b.Range, a.Unit, b.Unit = 0, 0, 0, 0
 	return a == b && z.dir == other.dir && z.named == other.named
 }
 

@@ -153,6 +153,7 @@ func (l *life) Zones() []energy.Zone {
 func (l *life) Read(dst []energy.Reading) { dst[0] = energy.Reading{Energy: l.counter} }
 func (l *life) Now() time.Time            { return time.Unix(1_800_000_000+int64(l.second), 0) }
 func (l *life) Boot() time.Duration       { return time.Hour + time.Duration(l.second)*time.Second }
+func (l *life) Asleep() time.Duration     { return 0 }
 func (l *life) Faults() uint64            { return 0 }
 func (l *life) Conflicts() uint64         { return 0 }
 

@@ -21,7 +21,7 @@ func (p *plant) truth() map[string]Truth {
 	all := make(map[string]Truth, len(p.counters))
 	for _, c := range p.counters {
 		p.advance(c)
-		all[c.id] = Truth{Name: c.name, Energy: c.energy, LastRead: c.lastRead, Wraps: (c.start + c.energy) / c.wrap}
+		all[c.id] = Truth{Name: c.name, Energy: c.energy, LastRead: c.lastRead, Wraps: c.wraps(c.energy)}
 	}
 	return all
 }

@@ -19,20 +19,20 @@ func packageLaw() law { return law{floor: 3, perBusy: 12} }
 func coreLaw() law    { return law{floor: 1, perBusy: 10} }
 func dramLaw() law    { return law{floor: 0.7, perBusy: 2} }
 
-// Ranges of max_energy_range_uj that real machines show: client and server packages, server DRAM.
+// Steps in nJ of the 32-bit registers of real machines: client and server packages, server DRAM.
 const (
-	packageRange = 262143328850
-	dramRange    = 65712999613
+	packageUnit = 61035
+	dramUnit    = 15300
 )
 
 // A counter is one zone of the plant. Its energy starts at 0 and never wraps; what its file
-// shows is (start + energy) modulo the range.
+// shows is (start + energy) modulo what its register holds, in whole µJ.
 type counter struct {
 	id    string // intel-rapl:0:0
 	name  string // package-0, core, dram
 	law   law
 	share float64 // the part of the machine's busy time that falls to it
-	wrap  uint64  // max_energy_range_uj: the file shows the count modulo this
+	unit  uint64  // nJ that a step of the register stands for
 	start uint64  // µJ that the file shows at the start
 
 	energy   uint64  // µJ counted so far
@@ -42,8 +42,16 @@ type counter struct {
 	busy     time.Duration
 }
 
+// maxRange is max_energy_range_uj: what the kernel makes of the largest value of the register.
+func (c *counter) maxRange() uint64 { return (1<<32 - 1) * c.unit / 1000 }
+
+// wraps is how often the register has passed from its largest value to 0 when it has counted so much energy.
+func (c *counter) wraps(energy uint64) uint64 { return (c.start + energy) * 1000 / (c.unit << 32) }
+
 // shown is the text value of an energy.
-func (c *counter) shown(energy uint64) uint64 { return (c.start + energy) % c.wrap }
+func (c *counter) shown(energy uint64) uint64 {
+	return c.start + energy - c.wraps(energy)*(c.unit<<32)/1000
+}
 
 // A plant is all counters and the machine's clocks that drive them.
 type plant struct {
@@ -61,7 +69,7 @@ func newPlant(packages int, lead float64, seed uint64, frozen bool) *plant {
 	for i := range packages {
 		for _, z := range zonesOf(i) {
 			z.share = 1 / float64(packages)
-			z.start = z.wrap - uint64(lead*1e6*z.law.perBusy/packageLaw().perBusy)
+			z.start = z.maxRange() - uint64(lead*1e6*z.law.perBusy/packageLaw().perBusy)
 			p.counters = append(p.counters, z)
 		}
 	}
@@ -109,8 +117,8 @@ func (p *plant) freeze(frozen bool) {
 func zonesOf(pkg int) []*counter {
 	id := "intel-rapl:" + strconv.Itoa(pkg)
 	return []*counter{
-		{id: id, name: "package-" + strconv.Itoa(pkg), law: packageLaw(), wrap: packageRange},
-		{id: id + ":0", name: "core", law: coreLaw(), wrap: packageRange},
-		{id: id + ":1", name: "dram", law: dramLaw(), wrap: dramRange},
+		{id: id, name: "package-" + strconv.Itoa(pkg), law: packageLaw(), unit: packageUnit},
+		{id: id + ":0", name: "core", law: coreLaw(), unit: packageUnit},
+		{id: id + ":1", name: "dram", law: dramLaw(), unit: dramUnit},
 	}
 }

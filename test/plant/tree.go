@@ -111,7 +111,7 @@ func zone(p *plant, c *counter) func(context.Context, *dir) {
 	return func(ctx context.Context, d *dir) {
 		d.add(ctx, "name", constant(c.name), fuse.S_IFREG)
 		d.add(ctx, "enabled", constant("1"), fuse.S_IFREG)
-		d.add(ctx, "max_energy_range_uj", constant(strconv.FormatUint(c.wrap, 10)), fuse.S_IFREG)
+		d.add(ctx, "max_energy_range_uj", constant(strconv.FormatUint(c.maxRange(), 10)), fuse.S_IFREG)
 		energy := &file{mode: 0o400, text: func() string { return strconv.FormatUint(p.read(c), 10) + "\n" }}
 		d.add(ctx, "energy_uj", energy, fuse.S_IFREG)
 		for _, child := range p.counters {

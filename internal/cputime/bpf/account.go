@@ -33,11 +33,16 @@ type process struct {
 
 	kernel    bool
 	described bool // by its leader
+	told      bool // that it has ended
 }
 
 // patience is how many looks a task may be missing before it is forgotten, though its end was not
 // told. The kernel tells it after an RCU grace period, some 10 ms, or up to 10 s where RCU is lazy.
 const patience = 60
+
+// absence is how many looks a process may be missing before it is told to have ended. All that live are listed, zombies
+// too, so one that is not has ended; at the look after its end that is usually told in the better way.
+const absence = 2
 
 // grace is how long, in ns, the last records of a process's threads are waited for after the leader's.
 // They come from RCU callbacks of other CPUs, in any order.
@@ -60,7 +65,9 @@ func (p *Source) account(s *cputime.Sample, now uint64, listed []byte, lost bool
 			p.free(s, r)
 		}
 	}
-	p.ends = p.ends[:0]
+	if p.ends = p.ends[:0]; cap(p.ends) > ringSize {
+		p.ends = nil // it was a storm
+	}
 	p.list(s, listed)
 	if first {
 		p.settle(s)
@@ -239,7 +246,10 @@ func (p *Source) describe(s *cputime.Sample, listed []byte) {
 		entry := &s.Processes[i]
 		entry.ID, entry.Total = q.id, q.total
 		entry.Parent, entry.Comm, entry.Cgroup = q.parent, q.comm, q.cgroup
-		entry.Kernel, entry.Owner = q.kernel, q.owner
+		entry.Kernel, entry.Owner, entry.Exited = q.kernel, q.owner, q.told
+		if q.told {
+			q.total = 0 // what is told later is by itself
+		}
 	}
 	clear(p.named) // lets go of what has ended
 }
@@ -273,8 +283,8 @@ func (p *Source) settle(s *cputime.Sample) {
 	p.lives = nil
 }
 
-// bury tells of the processes that have ended, and forgets them. A process that the iterator
-// does not list any more and whose end is not told yet is kept, so that its last time is charged; and
+// bury tells of the processes that have ended, and forgets them. A process that is not listed any more and whose end the
+// kernel does not tell is kept, so that its last time is charged, should it still be told; and each is
 // for a grace, as a thread's last record may come shortly after the leader's.
 func (p *Source) bury(s *cputime.Sample, lost bool) {
 	if lost && p.sweepAt == 0 {
@@ -286,8 +296,16 @@ func (p *Source) bury(s *cputime.Sample, lost bool) {
 		if missing > patience {
 			p.sweepAt = p.looks
 		}
-		if missing > patience || (q.ended != 0 && p.now-q.ended >= grace && q.tasks == 0) {
-			p.name(s, q).Exited = true
+		waited := q.ended == 0 || p.now-q.ended >= grace
+		over := missing > patience || (q.ended != 0 && waited && q.tasks == 0)
+		switch {
+		case missing == 0 && !over:
+			q.told = false // it was not listed, and lives
+		case !q.told && (over || waited && missing >= absence):
+			q.told = true
+			p.name(s, q)
+		}
+		if over {
 			delete(p.byID, q.id)
 			continue
 		}

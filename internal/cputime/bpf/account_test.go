@@ -167,10 +167,7 @@ func TestExitIsFollowedByTheFinalAccount(t *testing.T) {
 	s = f.look(nil, nil)
 	expect(t, s, 10, true, 33, 0, 0)
 	expectIdle(t, s, 20, 30)
-	for range patience {
-		s = f.look(nil, nil)
-	}
-	expect(t, s, 20, true, 30, 0, 0)
+	expect(t, f.look(nil, nil), 20, true, 30, 0, 0)
 }
 
 func TestReusedAddressAndPID(t *testing.T) {
@@ -215,12 +212,38 @@ func TestForgetsWhatIsNeverToldToEnd(t *testing.T) {
 	f := newFake()
 	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
 	f.look(nil, []state{k})
-	for range patience {
+	for range absence - 1 {
 		expectIdle(t, f.look(nil, nil), 10, 30)
 	}
 	expect(t, f.look(nil, nil), 10, true, 30, 0, 0)
+	for range patience {
+		if s := f.look(nil, nil); len(s.Processes)+len(s.totals) != 0 {
+			t.Errorf("told again: %+v, %v", s.Processes, s.totals)
+		}
+	}
 	if len(f.tasks)+len(f.byID)+len(f.processes) != 0 {
 		t.Errorf("left: %d tasks, %d processes", len(f.tasks), len(f.processes))
+	}
+}
+
+// The last slice of a process that is told to have ended already is told by itself, and nobody lives for it.
+func TestEndAfterItWasTold(t *testing.T) {
+	f := newFake()
+	k := state{address: 1, pid: 10, tgid: 10, start: 5, leader: 5, runtime: 30}
+	f.look(nil, []state{k})
+	for range absence + 3 {
+		f.look(nil, nil)
+	}
+	k.runtime = 45
+	s := f.look([]state{k}, nil)
+	expect(t, s, 10, true, 15, 15, 0)
+	if len(s.totals) != 0 {
+		t.Errorf("living: %v", s.totals)
+	}
+	for range 2 {
+		if s := f.look(nil, nil); len(s.Processes) != 0 || len(f.tasks)+len(f.byID)+len(f.processes) != 0 {
+			t.Errorf("left: %+v; %d tasks, %d processes", s.Processes, len(f.tasks), len(f.processes))
+		}
 	}
 }
 

@@ -27,10 +27,11 @@ const (
 // are for GPL-compatible programs).
 const license = "Dual MIT/GPL"
 
-// ringSize bounds what ends between two looks: 5,000 tasks, with two records of 104 bytes each. Two CPUs that do nothing
-// but start programs end some 1,500 in a second. Nothing is charged wrongly where it is too small: what does not fit is
-// counted and told as faults of the look, and its time shows as unseen. It is not larger because the kernel has its pages
-// mapped twice, and twice they count as this program's memory.
+// ringSize is the room in the kernel for what ends until the drain has woken up: 5,000 tasks, with two records of 104
+// bytes each, of which a quarter is full by then. Two CPUs that do nothing but start programs end some 1,500 in a second.
+// Nothing is charged wrongly where it is too small: what does not fit is counted and told as faults of the look, and
+// its time shows as unseen. It is not larger because the kernel has its pages mapped twice, and twice they count as
+// this program's memory.
 const ringSize = 1 << 20
 
 // collection puts the programs together that are always loaded.
@@ -49,11 +50,11 @@ func collection(l layout, ringSize uint32) *ebpf.CollectionSpec {
 			},
 			programExit: {
 				Name: programExit, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sched_process_exit",
-				License: license, Instructions: endProgram(l, kindExit),
+				License: license, Instructions: endProgram(l, kindExit, ringSize/4),
 			},
 			programFree: {
 				Name: programFree, Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "sched_process_free",
-				License: license, Instructions: endProgram(l, kindFree),
+				License: license, Instructions: endProgram(l, kindFree, ringSize/4),
 			},
 		},
 		ByteOrder: binary.NativeEndian,
@@ -89,16 +90,21 @@ func tasksProgram(l layout) asm.Instructions {
 // scheduler tick, and the taking down of its memory is still to come. To free, the kernel comes from an
 // RCU callback, some 10 ms after the task ran for the last time and was waited for, and
 // its run time is final. Now and then (one task in some thousands, on Linux 6.18) the second is never
-// told, which is why both are used.
-func endProgram(l layout, kind int64) asm.Instructions {
+// told, which is why both are used. The reader is woken while the buffer holds more than wakeAt bytes.
+func endProgram(l layout, kind int64, wakeAt uint32) asm.Instructions {
 	program := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
 	program = append(program, fillRecord(l, kind, asm.RFP, -recordSize)...)
 	return append(program,
 		asm.LoadMapPtr(asm.R1, 0).WithReference(mapEnds),
-		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Mov.Imm(asm.R2, availableData),
+		asm.FnRingbufQuery.Call(),
+		asm.Mov.Imm(asm.R4, noWakeup),
+		asm.JLE.Imm(asm.R0, int32(wakeAt), "output"),
+		asm.Mov.Imm(asm.R4, forceWakeup),
+		asm.Mov.Reg(asm.R2, asm.RFP).WithSymbol("output"),
 		asm.Add.Imm(asm.R2, -recordSize),
 		asm.Mov.Imm(asm.R3, recordSize),
-		asm.Mov.Imm(asm.R4, noWakeup),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapEnds),
 		asm.FnRingbufOutput.Call(),
 		asm.JEq.Imm(asm.R0, 0, "done"),
 		asm.LoadMapValue(asm.R1, 0, 0).WithReference(mapLost),
@@ -109,8 +115,12 @@ func endProgram(l layout, kind int64) asm.Instructions {
 	)
 }
 
-// noWakeup is BPF_RB_NO_WAKEUP: the reader looks by itself.
-const noWakeup = 1
+// Constants of include/uapi/linux/bpf.h.
+const (
+	availableData = 0 // BPF_RB_AVAIL_DATA: bytes in the ring buffer that nobody has read
+	noWakeup      = 1 // BPF_RB_NO_WAKEUP
+	forceWakeup   = 2 // BPF_RB_FORCE_WAKEUP
+)
 
 // fillRecord writes the record of the task in R6 to memory at an offset from the register base, and uses R1 to R5 and R8.
 // Pointers are followed as they are: the kernel turns a load through a bad one into 0.

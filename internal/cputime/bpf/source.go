@@ -17,10 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cputime"
@@ -46,12 +43,12 @@ type Source struct {
 	lives     []uint64          // in the first look: ns that each of processes ever used, by domain
 	readings  []cputime.Reading // memory for Baseline
 
-	listed  int            // size of the records of the last look, in bytes
-	memory  []byte         // for what the iterator writes, if it has to
-	ends    []byte         // records from the ring buffer, not yet charged
-	event   ringbuf.Record // memory for taking them out
-	lost    uint64         // records that found no room in the ring buffer, ever
-	sweepAt uint32         // the look at which to search for tasks whose end was lost, 0 for none
+	listed  int    // size of the records of the last look, in bytes
+	memory  []byte // for what the iterator writes, if it has to
+	drain   *drain
+	ends    []byte // records that it took from the ring buffer, not yet charged
+	lost    uint64 // records that found no room in the ring buffer, ever
+	sweepAt uint32 // the look at which to search for tasks whose end was lost, 0 for none
 }
 
 // New loads the programs. procfs, usually /proc, serves for the CPUs' times and the boot id alone. The
@@ -72,6 +69,7 @@ func open(procfs string, domains *cputime.Domains, ringSize uint32) (*Source, er
 	}
 	p := newSource(domains)
 	p.probes, p.cpus, p.bootID = probes, cpus, cputime.BootID(procfs)
+	p.drain = newDrain(probes.ends)
 	return p, nil
 }
 
@@ -102,7 +100,7 @@ func (p *Source) Sample(s *cputime.Sample) error {
 	}
 	// What has ended is taken out first: then no address in it can be another task's by the time
 	// of the iteration.
-	lost, err := p.drain()
+	lost, err := p.takeEnds()
 	if err != nil {
 		return fmt.Errorf("read the BPF ring buffer: %w", err)
 	}
@@ -112,6 +110,7 @@ func (p *Source) Sample(s *cputime.Sample) error {
 	}
 	p.listed = len(listed)
 	s.Faults += int(lost)
+	s.Lost = int(lost)
 	p.account(s, now, listed, lost > 0)
 	p.cpus.Sample(s)
 	return nil
@@ -126,25 +125,17 @@ func sinceBoot() (uint64, error) {
 	return uint64(ts.Nano()), nil
 }
 
-// drain moves the records in the ring buffer to p.ends, and tells how many found no room there.
-func (p *Source) drain() (lost uint64, err error) {
-	p.probes.ends.SetDeadline(time.Unix(1, 0)) // long past: do not wait
-	for len(p.ends) < 8*ringSize {             // a bound if looks fail again and again
-		if err = p.probes.ends.ReadInto(&p.event); err != nil {
-			break
-		}
-		if len(p.event.RawSample) >= recordSize {
-			p.ends = append(p.ends, p.event.RawSample[:recordSize]...)
-		}
-	}
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+// takeEnds moves what has ended to p.ends, and tells how many records found no room on their way.
+func (p *Source) takeEnds() (lost uint64, err error) {
+	if p.ends, lost, err = p.drain.take(p.ends); err != nil {
 		return 0, err
 	}
 	total, err := p.probes.lostRecords()
 	if err != nil {
 		return 0, err
 	}
-	lost, p.lost = total-p.lost, total
+	lost += total - p.lost
+	p.lost = total
 	return lost, nil
 }
 
@@ -190,7 +181,9 @@ func (p *Source) iterate() (records []byte, err error) {
 func (p *Source) Baseline() cputime.Baseline {
 	p.readings = p.readings[:0]
 	for _, q := range p.processes {
-		p.readings = append(p.readings, cputime.Reading{ID: q.id, Total: q.total})
+		if !q.told {
+			p.readings = append(p.readings, cputime.Reading{ID: q.id, Total: q.total})
+		}
 	}
 	b := cputime.Baseline{BootID: p.bootID, Processes: p.readings}
 	p.cpus.Baseline(&b)
@@ -210,5 +203,7 @@ func (p *Source) Restore(b cputime.Baseline) {
 // Close takes the programs out of the kernel. The source is of no use after.
 func (p *Source) Close() error {
 	p.cpus.Close()
-	return p.probes.close()
+	err := p.probes.close()
+	p.drain.wait()
+	return err
 }

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -486,13 +487,45 @@ func TestPinnedProcessPaysForItsSocket(t *testing.T) {
 func TestLostEndsAreFaults(t *testing.T) {
 	p := startOn(t, cputime.NewDomains("/sys", nil, nil), uint32(os.Getpagesize()))
 	look(t, p)
+	known := command("wait")
+	in, err := known.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := known.Start(); err != nil {
+		t.Fatal(err)
+	}
+	look(t, p)
+	p.drain.mu.Lock() // it cannot go on
 	for range 100 {
 		cmd := command("burn 0s")
 		if err := cmd.Run(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	lookUntil(t, p, func(s *cputime.Sample) bool { return s.Faults > 0 })
+	if err := errors.Join(in.Close(), known.Wait()); err != nil { // its end is lost too
+		t.Fatal(err)
+	}
+	p.drain.mu.Unlock()
+	lost, dead := 0, 0
+	for range absence + 1 {
+		s := look(t, p)
+		lost += s.Lost
+		if s.Faults < s.Lost {
+			t.Errorf("%d lost, %d faults", s.Lost, s.Faults)
+		}
+		if q := find(s, known.Process.Pid); q != nil && q.Exited {
+			dead++
+		}
+	}
+	if lost == 0 || dead != 1 {
+		t.Errorf("%d ends lost; a process whose end was lost is told %d times to have ended, within %d looks", lost, dead, absence+1)
+	}
+	for _, r := range p.Baseline().Processes {
+		if r.PID == int32(known.Process.Pid) {
+			t.Error("it is still among the living")
+		}
+	}
 	for range 2*patience + 2 {
 		look(t, p)
 	}
@@ -504,6 +537,43 @@ func TestLostEndsAreFaults(t *testing.T) {
 	if len(p.byID) != len(p.processes) {
 		t.Errorf("%d processes, %d by id", len(p.processes), len(p.byID))
 	}
+}
+
+// TestEndsBeyondTheRing lets many times as many processes end between two looks as the ring buffer holds.
+func TestEndsBeyondTheRing(t *testing.T) {
+	ring := 4 * uint32(os.Getpagesize())
+	p := startOn(t, cputime.NewDomains("/sys", nil, nil), ring)
+	look(t, p)
+	const processes = 500
+	for range processes {
+		cmd := command("burn 0s")
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := 0
+	for range 2 {
+		s := look(t, p)
+		if s.Lost != 0 || s.Faults != 0 {
+			t.Errorf("%d ends lost, %d faults", s.Lost, s.Faults)
+		}
+		for i := range s.Processes {
+			if q := &s.Processes[i]; q.Exited && q.Parent.PID == int32(os.Getpid()) {
+				ended++
+			}
+		}
+	}
+	if most := int(ring / (2 * recordSize)); processes < 4*most {
+		t.Fatalf("the buffer holds %d of %d", most, processes)
+	}
+	lookUntil(t, p, func(s *cputime.Sample) bool {
+		for i := range s.Processes {
+			if q := &s.Processes[i]; q.Exited && q.Parent.PID == int32(os.Getpid()) {
+				ended++
+			}
+		}
+		return ended >= processes
+	})
 }
 
 func BenchmarkBPFSample(b *testing.B) {

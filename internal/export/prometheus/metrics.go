@@ -37,6 +37,7 @@ const (
 	vmInfo
 	vmPower
 	zoneEnergy
+	zoneMirrors
 	zoneResets
 	zoneUncertain
 	zoneWrap
@@ -58,11 +59,12 @@ var table = [metricCount]metric{
 	},
 	hostEnergy: {
 		"scaph_host_energy_joules_total", dto.MetricType_COUNTER, []string{"source"},
-		"Energy of the machine: packages and dram, or psys where that is the basis. The source estimate is no hardware counter.", "",
+		"Energy of the machine, by what counted it: packages and dram, or psys where that is the basis. The source estimate is no hardware counter.",
+		"each source that the state knows",
 	},
 	hostPower: {
 		"scaph_host_power_watts", dto.MetricType_GAUGE, []string{"source"},
-		"Power of the machine at the last tick.", "",
+		"Power of the machine at the last tick.", "the source that the sensor is",
 	},
 	ledgerError: {
 		"scaph_ledger_error_joules", dto.MetricType_GAUGE, nil,
@@ -124,13 +126,17 @@ var table = [metricCount]metric{
 		"scaph_zone_energy_joules_total", dto.MetricType_COUNTER, []string{"zone", "package", "path", "source"},
 		"Energy counted by a zone since the state's first tick; never wraps. Core and uncore are parts of package, psys contains all.", "each zone of the sensor",
 	},
+	zoneMirrors: {
+		"scaph_zone_mirrors", dto.MetricType_GAUGE, nil,
+		"Zones of dies that show the counter of another die of their package again. They are counted once, in that die's zone.", "",
+	},
 	zoneResets: {
 		"scaph_zone_resets_total", dto.MetricType_COUNTER, []string{"zone", "package", "path"},
-		"Times that a zone's counter jumped back other than by wrapping around.", "each zone of the sensor",
+		"Times that a zone's counter jumped other than by wrapping around.", "each zone of the sensor",
 	},
 	zoneUncertain: {
 		"scaph_zone_uncertain_total", dto.MetricType_COUNTER, []string{"zone", "package", "path"},
-		"Gaps between two readings that were long enough to hide a wrap of the counter.", "each zone of the sensor",
+		"Gaps between two readings of a counter that may hide a wrap or a jump of it.", "each zone of the sensor",
 	},
 	zoneWrap: {
 		"scaph_zone_wrap_seconds", dto.MetricType_GAUGE, []string{"zone", "package", "path"},

@@ -23,8 +23,7 @@ func (b *builder) addSnapshot(s *meter.Snapshot) {
 	for _, e := range s.Errors {
 		b.add(errorsTotal, float64(e.Count), e.Component)
 	}
-	b.addSince(hostEnergy, s.Host.Energy.Joules(), s.Created, s.Host.Source)
-	b.add(hostPower, float64(s.Host.Power), s.Host.Source)
+	addHost(b, &s.Host)
 	b.add(ledgerError, float64(s.LedgerError)/1e6)
 	b.addHistogram(sampleDuration, &s.Duration)
 	b.addHistogram(sampleLateness, &s.Lateness)
@@ -37,7 +36,7 @@ func (b *builder) addSnapshot(s *meter.Snapshot) {
 	addProcesses(b, s)
 	for _, kind := range kinds {
 		b.add(retiredEnergy, s.Retired.VMs.Of(kind).Joules(), "vm", kind.String())
-		b.add(retiredEnergy, s.Retired.Processes.Of(kind).Joules(), "process", kind.String())
+		b.add(retiredEnergy, float64(int64(s.Retired.Processes.Of(kind))+s.Rebased[kind])/1e6, "process", kind.String())
 	}
 }
 
@@ -73,22 +72,6 @@ func kindsOf(zones []meter.Zone) []energy.Kind {
 		}
 	}
 	return kinds
-}
-
-func addZones(b *builder, zones []meter.Zone) {
-	for i := range zones {
-		z := &zones[i]
-		zone, pkg, path := z.Kind.String(), "", clean(z.Path)
-		if z.Package >= 0 {
-			pkg = strconv.Itoa(z.Package)
-		}
-		b.addSince(zoneEnergy, z.Total.Joules(), z.Created, zone, pkg, path, z.Source)
-		b.addSince(zoneResets, float64(z.Resets), z.Created, zone, pkg, path)
-		b.addSince(zoneUncertain, float64(z.Uncertain), z.Created, zone, pkg, path)
-		if z.WrapSeconds > 0 {
-			b.add(zoneWrap, z.WrapSeconds, zone, pkg, path)
-		}
-	}
 }
 
 func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {

@@ -94,5 +94,6 @@ func host(n int) *meter.Snapshot {
 	}
 	zone("intel-rapl:2", "psys", energy.Psys, -1, 1)
 	s.Host = meter.Host{Energy: sum[energy.Package] + sum[energy.DRAM], Power: 66.6, Source: energy.SourcePowercap}
+	s.Host.Sources = []meter.HostSource{{Source: energy.SourcePowercap, Energy: s.Host.Energy, Power: s.Host.Power, Live: true}}
 	return s
 }

@@ -31,8 +31,17 @@ func writeHost(b *bytes.Buffer, v View) {
 	}
 	b.WriteByte('\n')
 	for i := range v.Zones {
-		if z := &v.Zones[i]; z.Failed {
-			fmt.Fprintf(b, "Zone %s (%s) could not be read.\n", export.Printable(z.Path, maxName), export.Printable(z.Name, maxName))
+		z := &v.Zones[i]
+		zone := func(fault string) {
+			fmt.Fprintf(b, "Zone %s (%s) %s.\n", export.Printable(z.Path, maxName), export.Printable(z.Name, maxName), fault)
+		}
+		switch {
+		case z.Failed:
+			zone("could not be read")
+		case z.Frozen && z.Attributed:
+			zone("does not move")
+		case z.Mirrors != "":
+			zone("mirrors " + export.Printable(z.Mirrors, maxName) + ", which counts for both")
 		}
 	}
 }
