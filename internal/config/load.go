@@ -65,11 +65,27 @@ func (l *loader) problem(p Problem) { l.problems = append(l.problems, p) }
 // it descends into map[string]any, and not into other types.
 type unit map[string]any
 
+// names decodes a map with free keys. They are the names of things and stand for themselves, letter by
+// letter: left to itself, YAML takes 107 for a number, 0107 for 71, 2024-01-01 for a date and ~ for nothing.
+func names(node *yaml.Node) (unit, error) {
+	mapping := node
+	if node.Kind == yaml.AliasNode {
+		mapping = node.Alias
+	}
+	if mapping.Kind == yaml.MappingNode {
+		for i := 0; i < len(mapping.Content); i += 2 {
+			if key := mapping.Content[i]; key.Kind == yaml.ScalarNode && key.Tag != "!!merge" {
+				key.Tag = "!!str"
+			}
+		}
+	}
+	m := unit{}
+	err := node.Decode(&m)
+	return m, err
+}
+
 // set takes a value from the file or the environment; a later one replaces an earlier one.
 func (l *loader) set(name, where string, value any) {
-	if m, ok := value.(map[string]any); ok {
-		value = unit(m)
-	}
 	elements := strings.Split(name, ".")
 	last := len(elements) - 1
 	nested := map[string]any{elements[last]: value}
@@ -143,11 +159,17 @@ func (l *loader) section(path, prefix string, node *yaml.Node) {
 
 func (l *loader) fileValue(k key, where string, node *yaml.Node) {
 	var value any
-	if err := node.Decode(&value); err != nil {
+	var err error
+	if k.isMap(new(Config)) {
+		value, err = names(node)
+	} else {
+		err = node.Decode(&value)
+	}
+	if err != nil {
 		l.problem(Problem{Where: where, Key: k.name, Why: strings.TrimPrefix(err.Error(), "yaml: "), Allowed: "allowed: " + k.allowed})
 		return
 	}
-	if value == nil && !k.isMap(new(Config)) {
+	if value == nil {
 		l.where[k.name] = where
 		l.reject(k, "nothing", nil)
 		return
@@ -215,8 +237,12 @@ func (l *loader) environment(env []string) {
 			l.set(k.name, name, value)
 			continue
 		}
-		var m map[string]any // written as in the file
-		if err := yaml.Unmarshal([]byte(value), &m); err != nil {
+		var document yaml.Node // written as in the file
+		m, err := unit{}, yaml.Unmarshal([]byte(value), &document)
+		if err == nil && !document.IsZero() {
+			m, err = names(document.Content[0])
+		}
+		if err != nil {
 			l.problem(Problem{Where: name, Key: k.name, Value: printable(value), Allowed: k.allowed})
 			continue
 		}
@@ -264,6 +290,10 @@ func (l *loader) decode() Config {
 	if !l.viper.IsSet("tree.publish.jitter") {
 		c.Tree.Publish.Jitter = min(c.Tree.Publish.Jitter, c.Tree.Publish.Interval/5)
 	}
+	if twice := c.Tree.Publish.canonical(); twice != "" {
+		const name = "tree.publish.vms"
+		l.problem(Problem{Where: l.where[name], Key: name, Why: printable(twice) + " stands here for the second time"})
+	}
 	c.check(func(name string) {
 		k := l.keys[slices.IndexFunc(l.keys, func(k key) bool { return k.name == name })]
 		if !slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == name }) {
@@ -284,6 +314,7 @@ func (l *loader) value(c *Config, k key) {
 		Result:      target.Interface(),
 		DecodeHook:  mapstructure.DecodeHookFuncValue(convert),
 		ErrorUnused: true,
+		MatchName:   func(key, field string) bool { return key == field }, // keys have a case here too
 	})
 	if err == nil {
 		err = decoder.Decode(raw)
