@@ -41,8 +41,7 @@ func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
 	a.Log.Info("serving the tree", "path", h.server.Path())
 	a.Add(app.Service{Name: "tree", Run: h.server.Serve})
 	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
-		feed(ctx, a.Meter, h.tree, c.Publish, a.Config.Sensor.Basis == "psys", a.Log)
-		return nil
+		return feed(ctx, a.Meter, h.tree, a.Config, a.Log)
 	}})
 	return h.tree, nil
 }
@@ -92,8 +91,13 @@ func (h *host) leave() error {
 }
 
 // feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
-func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Publish, psys bool, log *slog.Logger) {
+func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, c config.Config, log *slog.Logger) error {
 	publisher := vfs.NewPublisher(rand.Float64)
+	if err := publisher.Keep(c.State.Run); err != nil {
+		log.Warn("not known what was shown in the tree last", "error", err)
+	}
+	overrides := config.NewOverrides(c.Tree.Publish, log)
+	forgets := false // what is shown cannot be kept
 	var readings []vfs.Reading
 	var seq uint64
 	for s := m.Next(ctx, 0); s != nil; s = m.Next(ctx, seq) {
@@ -103,21 +107,28 @@ func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, publish config.Pu
 			if !s.VMs[i].Present {
 				continue // its series stay for a while, its directory does not
 			}
-			readings = append(readings, reading(&s.VMs[i], publish, psys))
+			readings = append(readings, reading(&s.VMs[i], overrides, c.Sensor.Basis == "psys"))
 		}
+		overrides.EndLook()
 		vms, due := publisher.Publish(s.Time, readings)
 		if !due {
 			continue
 		}
+		err := publisher.Remember()
+		if err != nil && !forgets { // nobody is to see less of the meter for that
+			log.Warn("after a restart, tenants may see a value before it is due", "error", err)
+		}
+		forgets = err != nil
 		if err := tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
 			log.Error("a virtual machine cannot be shown in the tree", "error", err)
 		}
 	}
+	return publisher.Close()
 }
 
-// reading is a machine's own meter: what it was charged, from the first time that it was seen.
-func reading(vm *meter.VM, publish config.Publish, psys bool) vfs.Reading {
-	profile, policy := publish.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
+// reading is a VM's own meter: what it was charged, from the first time that it was seen.
+func reading(vm *meter.VM, overrides *config.Overrides, psys bool) vfs.Reading {
+	profile, policy := overrides.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
 	r := vfs.Reading{
 		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
 		Policy: vfs.Policy{

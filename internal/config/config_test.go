@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -206,6 +207,49 @@ func TestUnknownProfileShowsNothing(t *testing.T) {
 		if got, _ := Default().Tree.Publish.For("u", "web", asked); got != Off {
 			t.Errorf("%q: %s, want off", asked, got)
 		}
+	}
+}
+
+// TestOverridesThatHoldForNobody says once which they are, and which VM was probably meant.
+func TestOverridesThatHoldForNobody(t *testing.T) {
+	c, err := load(t, "tree: {publish: {vms: {web01: {profile: off}, db: {profile: off}, 6F1E0000-0000-4000-8000-0000000000AB: {profile: off}}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o := NewOverrides(c.Tree.Publish, slog.New(slog.NewTextHandler(&log, nil)))
+	look := func(names ...string) string {
+		t.Helper()
+		log.Reset()
+		for _, name := range names {
+			asked := map[string]Profile{"old": "untrustd", "shop": "untrusted", "db": "everything"}[name]
+			profile, _ := o.For("uuid-of-"+name, name, asked)
+			if want := map[string]Profile{"Web01": Trusted, "db": Off, "old": Off, "shop": Untrusted, "web01": Off}[name]; profile != want {
+				t.Errorf("%s: %s, want %s", name, profile, want)
+			}
+		}
+		o.EndLook()
+		return log.String()
+	}
+	got := look("Web01", "db", "old", "shop")
+	for _, want := range []string{
+		`level=WARN msg="publish override holds for no VM that is known" key=tree.publish.vms.6f1e0000-0000-4000-8000-0000000000ab`,
+		`level=WARN msg="publish override holds for no VM that is known" key=tree.publish.vms.web01 nearest=Web01`,
+		`level=WARN msg="unknown publish profile in domain metadata" vm=old uuid=uuid-of-old asked=untrustd profile=off hint=`,
+		`asked=everything profile=off`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 4 {
+		t.Errorf("%d lines, want 4:\n%s", n, got)
+	}
+	if again := look("Web01", "db", "old", "shop"); again != "" {
+		t.Errorf("said again: %s", again)
+	}
+	if got := look("Web01", "web01"); !strings.Contains(got, `msg="publish override holds" key=web01 vm=web01`) {
+		t.Errorf("web01 has come: %q", got)
 	}
 }
 

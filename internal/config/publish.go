@@ -115,6 +115,3 @@ func (p Publish) PolicyOf(profile Profile) Policy {
 	}
 	return profile.policy()
 }
-
-// NearestName returns the one of some names that was probably meant by a key, "" if there are none.
-func NearestName(key string, names []string) string { return nearest(key, " ", names) }
