@@ -248,6 +248,15 @@ func TestOverridesThatHoldForNobody(t *testing.T) {
 	if again := look("Web01", "db", "old", "shop"); again != "" {
 		t.Errorf("said again: %s", again)
 	}
+	if fine, err := load(t, "tree: {publish: {profile: untrusted, interval: 1s, quantum: 1mJ}}"); err != nil {
+		t.Error(err)
+	} else {
+		log.Reset()
+		NewOverrides(fine.Tree.Publish, slog.New(slog.NewTextHandler(&log, nil))).EndLook()
+		if !strings.Contains(log.String(), "finer than the profile's") {
+			t.Errorf("figures undo the profile: %q", log.String())
+		}
+	}
 	if got := look("Web01", "web01"); !strings.Contains(got, `msg="publish override holds" key=web01 vm=web01`) {
 		t.Errorf("web01 has come: %q", got)
 	}

@@ -7,8 +7,8 @@ import (
 )
 
 // Overrides watches what the VMs of a host make of a Publish, and logs once what holds for nobody: a key of
-// VMs that names no VM, and a profile that a domain asks for and that there is not. Either was to keep
-// something from a tenant.
+// VMs that names no VM, and a profile that a domain asks for and that there is not; and figures that undo
+// the configured profile. All of that was to keep something from a tenant.
 type Overrides struct {
 	publish Publish
 	log     *slog.Logger
@@ -56,6 +56,10 @@ func (o *Overrides) EndLook() {
 		return
 	}
 	o.looked = true
+	if p, own := o.publish, o.publish.Profile.policy(); p.Profile == Untrusted && (p.Interval < own.Interval || p.Quantum < own.Quantum) {
+		o.log.Warn("configured publish figures are finer than the profile's", "profile", p.Profile, "interval", p.Interval, "quantum", p.Quantum,
+			"hint", "leave tree.publish.interval and tree.publish.quantum out")
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.unused)) {
 		o.unused[key] = true
 		o.log.Warn("publish override holds for no VM that is known", "key", "tree.publish.vms."+key, "nearest", nearest(key, "\x00", o.names))
