@@ -44,11 +44,11 @@ func TestDfWhileNobodyServes(t *testing.T) {
 			timeout = 500 * time.Millisecond
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
-		out, err := exec.CommandContext(ctx, "df", c.args...).CombinedOutput()
+		out, _ := exec.CommandContext(ctx, "df", c.args...).CombinedOutput() // it fails if anybody's mount is stale
 		hung := errors.Is(ctx.Err(), context.DeadlineExceeded)
 		cancel()
-		if hung != c.hangs || (!hung && err != nil) {
-			t.Errorf("df %s: hangs: %v, want %v; %v\n%s", strings.Join(c.args, " "), hung, c.hangs, err, out)
+		if hung != c.hangs || (!hung && (!strings.Contains(string(out), "Filesystem") || strings.Contains(string(out), path))) {
+			t.Errorf("df %s: hangs: %v, want %v\n%s", strings.Join(c.args, " "), hung, c.hangs, out)
 		}
 	}
 }
