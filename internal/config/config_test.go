@@ -316,7 +316,7 @@ func TestProblems(t *testing.T) {
 		"jitter":            {"tree: {publish: {jitter: 1s}}", "", "tree.publish.jitter"},
 		"VM profile":        {"tree: {publish: {vms: {web: {profile: secret}}}}", "", "tree.publish.vms"},
 		"VM key":            {"tree: {publish: {vms: {web: {quantum: 1J}}}}", "", "quantum"},
-		"VM not a map":      {"tree: {publish: {vms: {web: off}}}", "", "write {profile: off}"},
+		"VM not a map":      {"tree: {publish: {vms: {web: off}}}", "", "web"},
 		"VM profile's case": {"tree: {publish: {vms: {web: {profile: Off}}}}", "", "tree.publish.vms"},
 		"VM key's case":     {"tree: {publish: {vms: {web: {PROFILE: off}}}}", "", "tree.publish.vms"},
 		"VM twice": {"tree: {publish: {vms: {6F1E0000-0000-4000-8000-0000000000AB: {profile: off}, 6f1e0000-0000-4000-8000-0000000000ab: {profile: trusted}}}}",

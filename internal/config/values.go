@@ -88,10 +88,6 @@ func convert(from, to reflect.Value) (any, error) {
 	raw := from.Interface()
 	text, isText := raw.(string)
 	switch target := to.Addr().Interface().(type) {
-	case *VMPublish:
-		if isText {
-			return nil, fmt.Errorf("write {profile: %s}", text)
-		}
 	case *time.Duration:
 		if !isText {
 			return nil, errors.New("a duration needs a unit, as in 1s")
