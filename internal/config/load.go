@@ -65,27 +65,11 @@ func (l *loader) problem(p Problem) { l.problems = append(l.problems, p) }
 // it descends into map[string]any, and not into other types.
 type unit map[string]any
 
-// names decodes a map with free keys. They are the names of things and stand for themselves, letter by
-// letter: left to itself, YAML takes 107 for a number, 0107 for 71, 2024-01-01 for a date and ~ for nothing.
-func names(node *yaml.Node) (unit, error) {
-	mapping := node
-	if node.Kind == yaml.AliasNode {
-		mapping = node.Alias
-	}
-	if mapping.Kind == yaml.MappingNode {
-		for i := 0; i < len(mapping.Content); i += 2 {
-			if key := mapping.Content[i]; key.Kind == yaml.ScalarNode && key.Tag != "!!merge" {
-				key.Tag = "!!str"
-			}
-		}
-	}
-	m := unit{}
-	err := node.Decode(&m)
-	return m, err
-}
-
 // set takes a value from the file or the environment; a later one replaces an earlier one.
 func (l *loader) set(name, where string, value any) {
+	if m, ok := value.(map[string]any); ok {
+		value = unit(m)
+	}
 	elements := strings.Split(name, ".")
 	last := len(elements) - 1
 	nested := map[string]any{elements[last]: value}
@@ -177,6 +161,25 @@ func (l *loader) fileValue(k key, where string, node *yaml.Node) {
 	l.set(k.name, where, value)
 }
 
+// names decodes a map with free keys. They are the names of things and stand for themselves, letter by
+// letter: left to itself, YAML takes 107 for a number, 0107 for 71, 2024-01-01 for a date and ~ for nothing.
+func names(node *yaml.Node) (map[string]any, error) {
+	mapping := node
+	if node.Kind == yaml.AliasNode {
+		mapping = node.Alias
+	}
+	if mapping.Kind == yaml.MappingNode {
+		for i := 0; i < len(mapping.Content); i += 2 {
+			if key := mapping.Content[i]; key.Kind == yaml.ScalarNode && key.Tag != "!!merge" {
+				key.Tag = "!!str"
+			}
+		}
+	}
+	m := map[string]any{}
+	err := node.Decode(&m)
+	return m, err
+}
+
 // children lists what may stand in a section.
 func (l *loader) children(prefix string) []string {
 	var names []string
@@ -238,7 +241,7 @@ func (l *loader) environment(env []string) {
 			continue
 		}
 		var document yaml.Node // written as in the file
-		m, err := unit{}, yaml.Unmarshal([]byte(value), &document)
+		m, err := map[string]any{}, yaml.Unmarshal([]byte(value), &document)
 		if err == nil && !document.IsZero() {
 			m, err = names(document.Content[0])
 		}
