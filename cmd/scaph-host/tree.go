@@ -21,6 +21,8 @@ type host struct {
 	server *vfs.Server // of the mounted tree, nil while there is none
 	tree   *vfs.Tree   // what server serves
 	group  uint32      // that may read the counters in tree, beside root
+
+	publisher *vfs.Publisher // what tenants were shown; nil before the first tree
 }
 
 // addTree mounts the tree, or goes on with the one that is mounted, and keeps it fed. Nil counters say that there is none.
@@ -41,7 +43,8 @@ func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
 	a.Log.Info("serving the tree", "path", h.server.Path())
 	a.Add(app.Service{Name: "tree", Run: h.server.Serve})
 	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
-		return feed(ctx, a.Meter, h.tree, a.Config, a.Log)
+		h.feed(ctx, a)
+		return nil
 	}})
 	return h.tree, nil
 }
@@ -91,39 +94,40 @@ func (h *host) leave() error {
 }
 
 // feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
-func feed(ctx context.Context, m *meter.Meter, tree *vfs.Tree, c config.Config, log *slog.Logger) error {
-	publisher := vfs.NewPublisher(rand.Float64)
-	if err := publisher.Keep(c.State.Run); err != nil {
-		log.Warn("not known what was shown in the tree last", "error", err)
+func (h *host) feed(ctx context.Context, a *app.App) {
+	if h.publisher == nil {
+		h.publisher = vfs.NewPublisher(rand.Float64)
 	}
-	overrides := config.NewOverrides(c.Tree.Publish, log)
+	if err := h.publisher.Keep(a.Config.State.Run); err != nil {
+		a.Log.Warn("not known what was shown in the tree last", "error", err)
+	}
+	overrides, psys := config.NewOverrides(a.Config.Tree.Publish, a.Log), a.Config.Sensor.Basis == "psys"
 	forgets := false // what is shown cannot be kept
 	var readings []vfs.Reading
 	var seq uint64
-	for s := m.Next(ctx, 0); s != nil; s = m.Next(ctx, seq) {
+	for s := a.Meter.Next(ctx, 0); s != nil; s = a.Meter.Next(ctx, seq) {
 		seq = s.Seq
 		readings = readings[:0]
 		for i := range s.VMs {
 			if !s.VMs[i].Present {
 				continue // its series stay for a while, its directory does not
 			}
-			readings = append(readings, reading(&s.VMs[i], overrides, c.Sensor.Basis == "psys"))
+			readings = append(readings, reading(&s.VMs[i], overrides, psys))
 		}
 		overrides.EndLook()
-		vms, due := publisher.Publish(s.Time, readings)
+		vms, due := h.publisher.Publish(s.Time, readings)
 		if !due {
 			continue
 		}
-		err := publisher.Remember()
+		err := h.publisher.Remember()
 		if err != nil && !forgets { // nobody is to see less of the meter for that
-			log.Warn("after a restart, tenants may see a value before it is due", "error", err)
+			a.Log.Warn("after a restart, tenants may see a value before it is due", "error", err)
 		}
 		forgets = err != nil
-		if err := tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
-			log.Error("a virtual machine cannot be shown in the tree", "error", err)
+		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
+			a.Log.Error("a virtual machine cannot be shown in the tree", "error", err)
 		}
 	}
-	return publisher.Close()
 }
 
 // reading is a VM's own meter: what it was charged, from the first time that it was seen.

@@ -39,10 +39,17 @@ func (m *memory) path(turn uint64) string {
 }
 
 // Keep goes on from what an earlier process showed, which it left in a directory, and keeps what is
-// shown from now on there. It is called before the first Publish. After an error nothing of an earlier
-// process may be known, and the files will be replaced.
+// shown from now on there. It is called before the first Publish, and later to move what is known to another
+// directory. After an error nothing of an earlier process may be known, and the files will be replaced.
 func (p *Publisher) Keep(dir string) error {
+	if dir == p.memory.dir {
+		return nil
+	}
+	err := p.memory.close()
 	p.memory.dir = dir
+	if p.round > 0 { // what stands there is of earlier times
+		return errors.Join(err, p.memory.remove())
+	}
 	var errs []error
 	var latest []byte
 	for turn := range uint64(2) {
@@ -118,9 +125,6 @@ func (m *memory) close() error {
 	}
 	return err
 }
-
-// Close ends the keeping; what was kept stays.
-func (p *Publisher) Close() error { return p.memory.close() }
 
 func (p *Publisher) appendMemory(b []byte) []byte {
 	b = append(b, memoryFormat...)

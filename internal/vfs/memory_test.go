@@ -18,7 +18,7 @@ func remembered(t *testing.T, dir string, at time.Time, ledger energy.Microjoule
 		t.Error(err)
 	}
 	vms, _ := p.Publish(at, []Reading{reading(profile(t, "trusted"), ledger)})
-	if err := errors.Join(p.Remember(), p.Close()); err != nil {
+	if err := errors.Join(p.Remember(), p.memory.close()); err != nil {
 		t.Fatal(err)
 	}
 	return vms[0].Energy[energy.Package]
@@ -90,8 +90,32 @@ func TestMemoryOnAFullDisk(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	if err := errors.Join(p.Remember(), p.Close()); err != nil {
+	if err := errors.Join(p.Remember(), p.memory.close()); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+}
+
+// TestMemoryMoves goes on in another directory, where something else of earlier times stands.
+func TestMemoryMoves(t *testing.T) {
+	from, to := shm(t), shm(t)
+	remembered(t, to, testTime, 1e6)
+	remembered(t, to, testTime, 1e6)
+	remembered(t, to, testTime, 1e6)
+	p := NewPublisher(func() float64 { return 0 })
+	for _, dir := range []string{from, from, to} {
+		if err := p.Keep(dir); err != nil {
+			t.Fatal(err)
+		}
+		p.Publish(testTime, []Reading{reading(profile(t, "trusted"), 5e6)})
+		if err := p.Remember(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.memory.close(); err != nil {
+		t.Error(err)
+	}
+	if shown := remembered(t, to, testTime.Add(time.Millisecond), 9e6); shown != 5e6 {
+		t.Errorf("the next process shows %d", shown)
 	}
 }
 

@@ -161,7 +161,7 @@ func wrapAndRestore(t *testing.T, remembers bool) {
 			}
 			shown, wrapped = value, w
 		}
-		if err := p.Close(); err != nil {
+		if err := p.memory.close(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -86,7 +86,7 @@ func TestPublishLeavesNoGarbage(t *testing.T) {
 		if bytes := (after.TotalAlloc - before.TotalAlloc) / rounds; bytes > 1024 {
 			t.Errorf("%d VMs: %d bytes of garbage for each publish", n, bytes)
 		}
-		if err := p.Close(); err != nil {
+		if err := p.memory.close(); err != nil {
 			t.Error(err)
 		}
 	}

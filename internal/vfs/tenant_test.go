@@ -85,7 +85,7 @@ func TestUntrustedThroughEverything(t *testing.T) {
 	begin()
 	t.Cleanup(func() {
 		end()
-		if err := errors.Join(s.Unmount(), p.Close()); err != nil {
+		if err := errors.Join(s.Unmount(), p.memory.close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -111,14 +111,14 @@ func TestUntrustedThroughEverything(t *testing.T) {
 			there, happened = false, "the VM left"
 		case event == 4:
 			happened = "a reload"
-			if err := p.Close(); err != nil {
+			if err := p.memory.close(); err != nil {
 				t.Fatal(err)
 			}
 			p = newPublisher()
 		case event == 5:
 			happened = "another process"
 			end()
-			if err := p.Close(); err != nil {
+			if err := p.memory.close(); err != nil {
 				t.Fatal(err)
 			}
 			p, tree = newPublisher(), NewTree("test", 0)
