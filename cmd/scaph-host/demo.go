@@ -88,7 +88,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 	if err != nil {
 		return err
 	}
-	c.Tree.Path, c.Tree.Enabled = filepath.Join(dir, "tree"), config.On
+	c.Tree.Path, c.Tree.Enabled, c.State.Run = filepath.Join(dir, "tree"), config.On, dir
 	a.Config = c
 	g := &guest{}
 	if _, err := h.addTree(a); err != nil {

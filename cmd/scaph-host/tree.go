@@ -189,7 +189,11 @@ func (h *host) leave() error {
 
 // feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
 func (h *host) feed(ctx context.Context, a *app.App) {
-	publish, psys := a.Config.Tree.Publish, a.Config.Sensor.Basis == "psys"
+	if err := h.publisher.Keep(a.Config.State.Run); err != nil {
+		a.Log.Warn("not known what was shown in the tree last", "error", err)
+	}
+	overrides, psys := config.NewOverrides(a.Config.Tree.Publish, a.Log), a.Config.Sensor.Basis == "psys"
+	forgets := false // what is shown cannot be kept
 	var readings []vfs.Reading
 	var seq uint64
 	for s := a.Meter.Next(ctx, 0); s != nil; s = a.Meter.Next(ctx, seq) {
@@ -199,21 +203,27 @@ func (h *host) feed(ctx context.Context, a *app.App) {
 			if !s.VMs[i].Present {
 				continue // its series stay for a while, its directory does not
 			}
-			readings = append(readings, reading(&s.VMs[i], publish, psys))
+			readings = append(readings, reading(&s.VMs[i], overrides, psys))
 		}
+		overrides.EndLook()
 		vms, due := h.publisher.Publish(s.Time, readings)
 		if !due {
 			continue
 		}
+		err := h.publisher.Remember()
+		if err != nil && !forgets { // nobody is to see less of the meter for that
+			a.Log.Warn("after a restart, tenants may see a value before it is due", "error", err)
+		}
+		forgets = err != nil
 		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
 			a.Log.Error("a virtual machine cannot be shown in the tree", "error", err)
 		}
 	}
 }
 
-// reading is a machine's own meter: what it was charged, from the first time that it was seen.
-func reading(vm *meter.VM, publish config.Publish, psys bool) vfs.Reading {
-	profile, policy := publish.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
+// reading is a VM's own meter: what it was charged, from the first time that it was seen.
+func reading(vm *meter.VM, overrides *config.Overrides, psys bool) vfs.Reading {
+	profile, policy := overrides.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
 	r := vfs.Reading{
 		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
 		Policy: vfs.Policy{

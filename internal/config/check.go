@@ -59,7 +59,7 @@ func (c *Config) check(bad func(key string), keys []key) {
 	}
 	require("tree.publish.quantum", publish.Quantum >= Microjoule && publish.Quantum <= 1000*Joule)
 	for vm, override := range publish.VMs {
-		if vm == "" || !override.Profile.valid() {
+		if vm == "" || !override.Profile.Valid() {
 			bad("tree.publish.vms")
 			break
 		}

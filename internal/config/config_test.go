@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -141,7 +142,7 @@ tree:
 		{"u", "Web.01", "", Off, Millijoule},
 		{"6b1f3c2e-0000-4000-8000-000000000001", "Web.01", "", Trusted, Millijoule},
 		{"u", "web.01", "trusted", Trusted, Millijoule},
-		{"u", "web.01", "everything", Untrusted, 2500 * Millijoule},
+		{"u", "web.01", "everything", Off, Millijoule},
 		{"u", "Web.01", "trusted", Off, Millijoule},
 	} {
 		if profile, policy := c.Tree.Publish.For(vm.uuid, vm.name, vm.asked); profile != vm.profile || policy.Quantum != vm.quantum {
@@ -154,6 +155,110 @@ func TestMapFromTheEnvironment(t *testing.T) {
 	c, err := load(t, "attribution: {idle_watts: {package-0: 1}}", "SCAPH_ATTRIBUTION_IDLE_WATTS={package-1: 7}")
 	if want := map[string]float64{"package-1": 7}; err != nil || !reflect.DeepEqual(c.Attribution.IdleWatts, want) {
 		t.Errorf("%v, %v", c.Attribution.IdleWatts, err)
+	}
+}
+
+// TestNamesStandForThemselves loads keys that are names of things as they are written, from the file and
+// from the environment. YAML alone would make numbers and dates of some of them, and whoever folds the case
+// of the others shows a VM to its tenant that was to show nothing.
+func TestNamesStandForThemselves(t *testing.T) {
+	const uuid = "6f1e0000-0000-4000-8000-0000000000ab"
+	vms := "{Web01: {profile: off}, 107: {profile: off}, 0107: {profile: off}, 1e3: {profile: off}, Yes: {profile: off}, " +
+		"2024-01-01: {profile: off}, a.B: {profile: off}, true: {profile: off}, null: {profile: off}, 6F1E0000-0000-4000-8000-0000000000AB: {profile: off}, " +
+		"6F1E00000000400080000000000000AC: {profile: untrusted}}"
+	zones := "{Package-0: 3, 7: 4, 0x10: 5, \"intel-rapl:A\": 6}"
+	fromFile, err := load(t, "tree: {publish: {vms: "+vms+"}}\nattribution: {idle_watts: "+zones+"}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromEnvironment, err := load(t, "", "SCAPH_TREE_PUBLISH_VMS="+vms, "SCAPH_ATTRIBUTION_IDLE_WATTS="+zones)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overFile, err := load(t, "tree: {publish: {vms: {web01: {profile: trusted}}}}", "SCAPH_TREE_PUBLISH_VMS="+vms, "SCAPH_ATTRIBUTION_IDLE_WATTS="+zones)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, c := range map[string]Config{"file": fromFile, "environment": fromEnvironment, "both": overFile} {
+		if want := map[string]float64{"Package-0": 3, "7": 4, "0x10": 5, "intel-rapl:A": 6}; !reflect.DeepEqual(c.Attribution.IdleWatts, want) {
+			t.Errorf("%s: zones %v, want %v", from, c.Attribution.IdleWatts, want)
+		}
+		if n := len(c.Tree.Publish.VMs); n != 11 {
+			t.Errorf("%s: %d VMs: %v", from, n, c.Tree.Publish.VMs)
+		}
+		for _, vm := range []struct {
+			uuid, name string
+			want       Profile
+		}{
+			{"u", "Web01", Off}, {"u", "web01", Trusted}, {"u", "107", Off}, {"u", "0107", Off}, {"u", "71", Trusted}, {"u", "1e3", Off},
+			{"u", "1000", Trusted}, {"u", "Yes", Off}, {"u", "2024-01-01", Off}, {"u", "a.B", Off}, {"u", "true", Off}, {"u", "null", Off},
+			{uuid, "x", Off}, {"6f1e0000-0000-4000-8000-0000000000ac", "x", Untrusted}, {"u", strings.ToUpper(uuid), Off},
+		} {
+			if got, _ := c.Tree.Publish.For(vm.uuid, vm.name, ""); got != vm.want {
+				t.Errorf("%s: %s named %s: %s, want %s", from, vm.uuid, vm.name, got, vm.want)
+			}
+		}
+	}
+}
+
+// TestUnknownProfileShowsNothing has a domain ask for what is no profile: that never means the default.
+func TestUnknownProfileShowsNothing(t *testing.T) {
+	for _, asked := range []Profile{"untrustd", "Untrusted", " off", "everything"} {
+		if got, _ := Default().Tree.Publish.For("u", "web", asked); got != Off {
+			t.Errorf("%q: %s, want off", asked, got)
+		}
+	}
+}
+
+// TestOverridesThatHoldForNobody says once which they are, and which VM was probably meant.
+func TestOverridesThatHoldForNobody(t *testing.T) {
+	c, err := load(t, "tree: {publish: {vms: {web01: {profile: off}, db: {profile: off}, 6F1E0000-0000-4000-8000-0000000000AB: {profile: off}}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	o := NewOverrides(c.Tree.Publish, slog.New(slog.NewTextHandler(&log, nil)))
+	look := func(names ...string) string {
+		t.Helper()
+		log.Reset()
+		for _, name := range names {
+			asked := map[string]Profile{"old": "untrustd", "shop": "untrusted", "db": "everything"}[name]
+			profile, _ := o.For("uuid-of-"+name, name, asked)
+			if want := map[string]Profile{"Web01": Trusted, "db": Off, "old": Off, "shop": Untrusted, "web01": Off}[name]; profile != want {
+				t.Errorf("%s: %s, want %s", name, profile, want)
+			}
+		}
+		o.EndLook()
+		return log.String()
+	}
+	got := look("Web01", "db", "old", "shop")
+	for _, want := range []string{
+		`level=WARN msg="publish override holds for no VM that is known" key=tree.publish.vms.6f1e0000-0000-4000-8000-0000000000ab`,
+		`level=WARN msg="publish override holds for no VM that is known" key=tree.publish.vms.web01 nearest=Web01`,
+		`level=WARN msg="unknown publish profile in domain metadata" vm=old uuid=uuid-of-old asked=untrustd profile=off hint=`,
+		`asked=everything profile=off`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 4 {
+		t.Errorf("%d lines, want 4:\n%s", n, got)
+	}
+	if again := look("Web01", "db", "old", "shop"); again != "" {
+		t.Errorf("said again: %s", again)
+	}
+	if fine, err := load(t, "tree: {publish: {profile: untrusted, interval: 1s, quantum: 1mJ}}"); err != nil {
+		t.Error(err)
+	} else {
+		log.Reset()
+		NewOverrides(fine.Tree.Publish, slog.New(slog.NewTextHandler(&log, nil))).EndLook()
+		if !strings.Contains(log.String(), "finer than the profile's") {
+			t.Errorf("figures undo the profile: %q", log.String())
+		}
+	}
+	if got := look("Web01", "web01"); !strings.Contains(got, `msg="publish override holds" key=web01 vm=web01`) {
+		t.Errorf("web01 has come: %q", got)
 	}
 }
 
@@ -211,6 +316,11 @@ func TestProblems(t *testing.T) {
 		"VM profile":        {"tree: {publish: {vms: {web: {profile: secret}}}}", "", "tree.publish.vms"},
 		"VM key":            {"tree: {publish: {vms: {web: {quantum: 1J}}}}", "", "quantum"},
 		"VM not a map":      {"tree: {publish: {vms: {web: off}}}", "", "web"},
+		"VM profile's case": {"tree: {publish: {vms: {web: {profile: Off}}}}", "", "tree.publish.vms"},
+		"VM key's case":     {"tree: {publish: {vms: {web: {PROFILE: off}}}}", "", "tree.publish.vms"},
+		"VM twice": {"tree: {publish: {vms: {6F1E0000-0000-4000-8000-0000000000AB: {profile: off}, 6f1e0000-0000-4000-8000-0000000000ab: {profile: trusted}}}}",
+			"", "for the second time"},
+		"VMs no map":        {"tree: {publish: {vms: [web]}}", "", "tree.publish.vms"},
 		"idle negative":     {"attribution: {idle_watts: {package-0: -1}}", "", "attribution.idle_watts"},
 		"idle NaN":          {"attribution: {idle_watts: {package-0: .nan}}", "", "attribution.idle_watts"},
 		"idle text":         {"attribution: {idle_watts: {package-0: x}}", "", "package-0"},

@@ -146,16 +146,41 @@ func (l *loader) section(path, prefix string, node *yaml.Node) {
 
 func (l *loader) fileValue(k key, where string, node *yaml.Node) {
 	var value any
-	if err := node.Decode(&value); err != nil {
+	var err error
+	if k.isMap(new(Config)) {
+		value, err = names(node)
+	} else {
+		err = node.Decode(&value)
+	}
+	if err != nil {
 		l.problem(Problem{Where: where, Key: k.name, Why: strings.TrimPrefix(err.Error(), "yaml: "), Allowed: "allowed: " + k.allowed})
 		return
 	}
-	if value == nil && !k.isMap(new(Config)) {
+	if value == nil {
 		l.where[k.name] = where
 		l.reject(k, "nothing", nil)
 		return
 	}
 	l.set(k.name, where, value)
+}
+
+// names decodes a map with free keys. They are the names of things and stand for themselves, letter by
+// letter: left to itself, YAML takes 107 for a number, 0107 for 71, 2024-01-01 for a date and ~ for nothing.
+func names(node *yaml.Node) (map[string]any, error) {
+	mapping := node
+	if node.Kind == yaml.AliasNode {
+		mapping = node.Alias
+	}
+	if mapping.Kind == yaml.MappingNode {
+		for i := 0; i < len(mapping.Content); i += 2 {
+			if key := mapping.Content[i]; key.Kind == yaml.ScalarNode && key.Tag != "!!merge" {
+				key.Tag = "!!str"
+			}
+		}
+	}
+	m := map[string]any{}
+	err := node.Decode(&m)
+	return m, err
 }
 
 // children lists what may stand in a section.
@@ -220,8 +245,12 @@ func (l *loader) environment(env []string) {
 			l.set(k.name, name, value)
 			continue
 		}
-		var m map[string]any // written as in the file
-		if err := yaml.Unmarshal([]byte(value), &m); err != nil {
+		var document yaml.Node // written as in the file
+		m, err := map[string]any{}, yaml.Unmarshal([]byte(value), &document)
+		if err == nil && !document.IsZero() {
+			m, err = names(document.Content[0])
+		}
+		if err != nil {
 			l.problem(Problem{Where: name, Key: k.name, Value: printable(value), Allowed: k.allowed})
 			continue
 		}
@@ -269,6 +298,10 @@ func (l *loader) decode() Config {
 	if !l.viper.IsSet("tree.publish.jitter") {
 		c.Tree.Publish.Jitter = min(c.Tree.Publish.Jitter, c.Tree.Publish.Interval/5)
 	}
+	if twice := c.Tree.Publish.canonical(); twice != "" {
+		const name = "tree.publish.vms"
+		l.problem(Problem{Where: l.where[name], Key: name, Why: printable(twice) + " stands here for the second time"})
+	}
 	c.check(func(name string) {
 		k := l.keys[slices.IndexFunc(l.keys, func(k key) bool { return k.name == name })]
 		if !slices.ContainsFunc(l.problems, func(p Problem) bool { return p.Key == name }) {
@@ -289,6 +322,7 @@ func (l *loader) value(c *Config, k key) {
 		Result:      target.Interface(),
 		DecodeHook:  mapstructure.DecodeHookFuncValue(convert),
 		ErrorUnused: true,
+		MatchName:   func(key, field string) bool { return key == field }, // keys have a case here too
 	})
 	if err == nil {
 		err = decoder.Decode(raw)

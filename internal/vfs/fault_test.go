@@ -101,9 +101,9 @@ func TestHandlerPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	serveUntilCleanup(t, s)
-	broken := *tree.state.Load()
-	broken.vms = broken.vms[:1] // the index still knows two
-	tree.state.Store(&broken)
+	present := tree.state.Load()
+	// The index knows two VMs.
+	tree.state.Store(&state{shape: present.shape, names: present.names, vms: present.vms[:1]})
 	for range 3 {
 		if err := unix.Stat(filepath.Join(path, "vm1"), new(unix.Stat_t)); !errors.Is(err, unix.EIO) {
 			t.Errorf("%v, want EIO", err)

@@ -22,7 +22,8 @@ func (fs *filesystem) String() string { return "scaph" }
 
 // Lookup finds a name in a directory. Timeouts stay 0 and the generation too.
 func (fs *filesystem) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	st := fs.tree.state.Load()
+	st := fs.tree.read()
+	defer st.release()
 	place, f := -1, vmDir
 	if in.NodeId == rootNode {
 		if i, ok := st.names.byDir[name]; ok {
@@ -43,7 +44,8 @@ func (fs *filesystem) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, 
 
 // GetAttr tells size, mode and times.
 func (fs *filesystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	st := fs.tree.state.Load()
+	st := fs.tree.read()
+	defer st.release()
 	if in.NodeId == rootNode {
 		out.Attr = fuse.Attr{Ino: rootNode, Mode: modeDir, Nlink: uint32(2 + len(st.vms)), Blksize: blockSize}
 		setTimes(&out.Attr, st.since)
@@ -92,7 +94,8 @@ func setTimes(a *fuse.Attr, t time.Time) { a.SetTimes(&t, &t, &t) }
 
 // Readlink gives a symlink's target.
 func (fs *filesystem) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	st := fs.tree.state.Load()
+	st := fs.tree.read()
+	defer st.release()
 	place, f := st.find(in.NodeId)
 	if place < 0 {
 		return nil, fuse.ENOENT
@@ -109,7 +112,9 @@ func (fs *filesystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 	if in.Flags&(unix.O_ACCMODE|unix.O_TRUNC|unix.O_APPEND) != unix.O_RDONLY {
 		return fuse.EROFS
 	}
-	if place, f := fs.tree.state.Load().find(in.NodeId); place < 0 {
+	st := fs.tree.read()
+	defer st.release()
+	if place, f := st.find(in.NodeId); place < 0 {
 		return gone(f)
 	}
 	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
@@ -119,13 +124,14 @@ func (fs *filesystem) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut
 // Read gives the value as of now: see the package comment for what holds at offsets above 0.
 func (fs *filesystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	fs.tree.reads.Add(1)
-	st := fs.tree.state.Load()
+	st := fs.tree.read()
+	defer st.release()
 	place, f := st.find(in.NodeId)
 	if place < 0 {
 		return nil, gone(f)
 	}
 	var room [maxContent]byte
-	n := copy(buf, fs.tree.read(room[:0], st, place, f, in.Offset))
+	n := copy(buf, fs.tree.readAt(room[:0], st, place, f, in.Offset))
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
@@ -134,7 +140,9 @@ func (fs *filesystem) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOu
 	if in.NodeId == rootNode {
 		return fuse.OK
 	}
-	if place, _ := fs.tree.state.Load().find(in.NodeId); place < 0 {
+	st := fs.tree.read()
+	defer st.release()
+	if place, _ := st.find(in.NodeId); place < 0 {
 		return fuse.ENOENT
 	}
 	return fuse.OK
@@ -143,7 +151,8 @@ func (fs *filesystem) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOu
 // ReadDir lists a directory from an offset that an earlier entry carried. Offsets do not depend on who came or went
 // in between: 1 and 2 are "." and "..", in the root then the VM's slot, elsewhere the file's number plus 3.
 func (fs *filesystem) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	st := fs.tree.state.Load()
+	st := fs.tree.read()
+	defer st.release()
 	if in.NodeId == rootNode {
 		st.listRoot(in.Offset, out)
 		return fuse.OK

@@ -74,8 +74,7 @@ func resolve(path string) (string, error) {
 }
 
 func makeMountPoint(path string) error {
-	// 0755: libvirt and qemu, which run as users of their own, pass through it.
-	err := os.MkdirAll(path, 0o755)
+	err := makeDirs(path)
 	switch {
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("tree: mount point %s is missing, on a file system that is read-only: "+
@@ -95,6 +94,26 @@ func checkMountPoint(path string) error {
 		return fmt.Errorf("tree: mount point %s is not a directory but %s: choose another tree.path", path, info.Mode().Type())
 	}
 	return nil
+}
+
+// makeDirs makes a directory and those above it that are missing. They are 0755 whatever the umask is, which a
+// service has at 0077: libvirt and qemu, which run as users of their own, pass through them.
+func makeDirs(path string) error {
+	const mode = 0o755
+	err := os.Mkdir(path, mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDirs(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, mode)
+	}
+	switch {
+	case err == nil:
+		return os.Chmod(path, mode)
+	case errors.Is(err, fs.ErrExist): // made by whom, and what it is, is looked at later
+		return nil
+	}
+	return err
 }
 
 // Why a mount of ours at the path is left alone.

@@ -122,6 +122,27 @@ func TestMountPoint(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("missing, with the umask of a service", func(t *testing.T) {
+		there := filepath.Join(dir, "there")
+		if err := os.Mkdir(there, 0o710); err != nil {
+			t.Fatal(err)
+		}
+		before := unix.Umask(0o077)
+		s, err := Mount(tree, options(t, filepath.Join(there, "made/made too/tree")))
+		unix.Umask(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Unmount(); err != nil { // what is below it is looked at
+			t.Error(err)
+		}
+		for path, want := range map[string]os.FileMode{"": 0o710, "made": 0o755, "made/made too": 0o755, "made/made too/tree": 0o755} {
+			info, err := os.Stat(filepath.Join(there, path))
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("%s: %v, %v; want %v", filepath.Join(there, path), info.Mode().Perm(), err, want)
+			}
+		}
+	})
 	t.Run("below a symlink", func(t *testing.T) {
 		makeDir(t, filepath.Join(dir, "real"))
 		if err := os.Symlink("real", filepath.Join(dir, "link")); err != nil {

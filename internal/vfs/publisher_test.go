@@ -1,7 +1,9 @@
 package vfs
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -108,24 +110,43 @@ func TestTenantLearnsNoMoreThanTheProfile(t *testing.T) {
 }
 
 // TestWrapAndRestore restarts the process over and over, each time with the ledger that was saved before the last
-// publish or later, and compares what a tenant reads: unwrapped, it never decreases and never passes the ledger.
+// publish or later, and compares what a tenant reads: it never decreases, and is never a quantum above the ledger.
+// The profile changes as long as what was shown is remembered.
 func TestWrapAndRestore(t *testing.T) {
+	for _, remembers := range []bool{true, false} {
+		t.Run(fmt.Sprintf("remembers=%v", remembers), func(t *testing.T) { wrapAndRestore(t, remembers) })
+	}
+}
+
+func wrapAndRestore(t *testing.T, remembers bool) {
 	random := rand.New(rand.NewPCG(3, 4))
+	dir := shm(t)
 	now, ledger := testTime, EnergyRange-50*energy.Joule
-	shown, wrapped, sum := ledger, ledger%EnergyRange, energy.Microjoules(0)
-	first := shown
-	for range 200 {
+	var shown, first, wrapped, sum energy.Microjoules
+	for run := range 200 {
 		p := NewPublisher(random.Float64)
-		policy := profile(t, []string{"trusted", "untrusted"}[random.IntN(2)])
-		for range random.IntN(20) {
+		policy := profile(t, "untrusted")
+		if remembers {
+			policy = profile(t, []string{"trusted", "untrusted"}[random.IntN(2)])
+			if err := p.Keep(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 1 + random.IntN(20) {
 			now = now.Add(time.Duration(random.IntN(int(2 * time.Second))))
 			ledger += 1 + energy.Microjoules(random.Int64N(int64(50*energy.Joule)))>>random.IntN(30)
 			if random.IntN(20) == 0 {
 				ledger += EnergyRange - energy.Joule // most of a wrap in one tick
 			}
 			vms, _ := p.Publish(now, []Reading{reading(policy, ledger)})
+			if err := p.Remember(); err != nil {
+				t.Fatal(err)
+			}
 			value := vms[0].Energy[energy.DRAM]
-			if value < shown || value > ledger {
+			if run == 0 && first == 0 {
+				first, shown, wrapped = value, value, value%EnergyRange
+			}
+			if value < shown || value >= ledger+energy.Joule {
 				t.Fatalf("shown %d then %d, ledger %d", shown, value, ledger)
 			}
 			// As a reader of powercap computes it.
@@ -140,9 +161,30 @@ func TestWrapAndRestore(t *testing.T) {
 			}
 			shown, wrapped = value, w
 		}
+		if err := p.memory.close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if sum != shown-first {
 		t.Errorf("a reader counts %d over the wraps, published were %d", sum, shown-first)
+	}
+}
+
+// TestLostLedger has the ledger start anew, while what was shown is remembered: the tenant sees no fall, and at once what
+// it uses from then on.
+func TestLostLedger(t *testing.T) {
+	p := NewPublisher(func() float64 { return 0 })
+	policy := profile(t, "trusted")
+	at := func(second int, ledger energy.Microjoules) energy.Microjoules {
+		vms, _ := p.Publish(testTime.Add(time.Duration(second)*time.Second), []Reading{reading(policy, ledger)})
+		return vms[0].Energy[energy.Package]
+	}
+	for i, c := range []struct{ ledger, want energy.Microjoules }{
+		{5e9, 5e9}, {5e9 + 3e6, 5e9 + 3e6}, {2e6, 5e9 + 3e6}, {4e6, 5e9 + 5e6}, {1e6, 5e9 + 5e6}, {7e6, 5e9 + 11e6},
+	} {
+		if got := at(i, c.ledger); got != c.want {
+			t.Errorf("ledger %d: shown %d, want %d", c.ledger, got, c.want)
+		}
 	}
 }
 
@@ -180,7 +222,7 @@ func TestPublisherChanges(t *testing.T) {
 	if vms, due := at(0); due || len(vms) != 0 {
 		t.Errorf("still none: %v, %v", vms, due)
 	}
-	if vms, due := at(0, reading(trusted, 5)); !due || vms[0].Energy[energy.Package] != 5 {
+	if vms, due := at(0, reading(trusted, 5)); !due || vms[0].Energy[energy.Package] != 1000 {
 		t.Errorf("new VM: %v, %v", vms, due)
 	}
 	if _, due := at(100*time.Millisecond, reading(trusted, 5000000)); due {
@@ -188,7 +230,7 @@ func TestPublisherChanges(t *testing.T) {
 	}
 	renamed := reading(trusted, 5000000)
 	renamed.Name = "shop"
-	if vms, due := at(200*time.Millisecond, renamed); !due || vms[0].Name != "shop" || vms[0].Energy[energy.Package] != 5 {
+	if vms, due := at(200*time.Millisecond, renamed); !due || vms[0].Name != "shop" || vms[0].Energy[energy.Package] != 1000 {
 		t.Errorf("renamed, which publishes no new value: %v, %v", vms, due)
 	}
 	renamed.Policy = profile(t, "off")
@@ -208,6 +250,17 @@ func TestPublisherChanges(t *testing.T) {
 	if vms, due := at(11 * time.Second); !due || len(vms) != 0 {
 		t.Errorf("gone: %v, %v", vms, due)
 	}
+	if _, due := at(12 * time.Second); due {
+		t.Error("still gone, and due")
+	}
+	if vms, due := at(12*time.Second, reading(trusted, 2e6)); !due || len(vms) != 1 {
+		t.Errorf("back: %v, %v", vms, due)
+	}
+	other := reading(trusted, 1)
+	other.UUID = testUUID(2)
+	if vms, due := at(12*time.Second, other); !due || vms[0].UUID != other.UUID {
+		t.Errorf("one left, another came: %v, %v", vms, due)
+	}
 }
 
 func TestPublishedPower(t *testing.T) {
@@ -221,24 +274,54 @@ func TestPublishedPower(t *testing.T) {
 	}
 }
 
-func BenchmarkPublish500(b *testing.B) {
-	p := NewPublisher(rand.Float64)
-	tree := NewTree("bench", 0)
-	readings := make([]Reading, 500)
-	for i, vm := range testVMs(500) {
-		readings[i] = reading(profile(b, "trusted"), 0)
-		readings[i].UUID, readings[i].Name = vm.UUID, vm.Name
+// BenchmarkPublish is what a tick costs the tree at most: each VM has used something, and all are due.
+func BenchmarkPublish(b *testing.B) {
+	for _, n := range []int{5, 500} {
+		b.Run(fmt.Sprintf("vms=%d", n), func(b *testing.B) {
+			p := NewPublisher(rand.Float64)
+			if err := p.Keep(shm(b)); err != nil {
+				b.Fatal(err)
+			}
+			tree := NewTree("bench", 0)
+			readings := make([]Reading, n)
+			for i, vm := range testVMs(n) {
+				readings[i] = reading(profile(b, "trusted"), 0)
+				readings[i].UUID, readings[i].Name = vm.UUID, vm.Name
+			}
+			now := testTime
+			b.ReportAllocs()
+			for b.Loop() {
+				now = now.Add(time.Second)
+				for i := range readings {
+					readings[i].Energy[energy.Package] += 12345678
+				}
+				vms, due := p.Publish(now, readings)
+				if !due {
+					b.Fatal("nothing to publish")
+				}
+				if err := p.Remember(); err != nil {
+					b.Fatal(err)
+				}
+				if err := tree.Publish(Update{At: now, VMs: vms}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/vm")
+		})
 	}
-	now := testTime
-	b.ReportAllocs()
-	for b.Loop() {
-		now = now.Add(time.Second)
-		for i := range readings {
-			readings[i].Energy[energy.Package] += 12345678
-		}
-		vms, _ := p.Publish(now, readings)
-		if err := tree.Publish(Update{At: now, VMs: vms}); err != nil {
-			b.Fatal(err)
-		}
+}
+
+// shm returns a directory in memory, as /run is.
+func shm(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "scaph")
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

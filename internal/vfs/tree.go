@@ -52,6 +52,7 @@ type Tree struct {
 	panics  atomic.Uint64
 
 	publishing sync.Mutex    // one Publish at a time; readers do not take it
+	former     *state        // the one before the present one; guarded by publishing
 	filled     chan struct{} // closed by the first Publish
 }
 
@@ -75,21 +76,6 @@ func (t *Tree) Resumes() uint64 { return t.resumes.Load() }
 
 // Panics gives the number of requests so far that met a mistake in the program, and were answered with EIO.
 func (t *Tree) Panics() uint64 { return t.panics.Load() }
-
-// A state is all that the tree shows at one moment. It is immutable.
-type state struct {
-	shape  *shape
-	names  *index
-	source string
-	since  time.Time // when VMs last came, went or changed names: mtime of the root
-	vms    []meter
-}
-
-// A meter is a VM's values and, for reads that look for the end of file, those before.
-type meter struct {
-	now, before Values
-	first       bool // what was shown before is known to an earlier process only
-}
 
 // An index names the VMs. It is immutable, and one serves many states.
 type index struct {
@@ -121,31 +107,31 @@ func (t *Tree) Publish(u Update) error {
 
 func (t *Tree) publish(u Update) error {
 	old := t.state.Load()
-	next := &state{shape: old.shape, names: old.names, source: u.Source, since: old.since}
+	same, vms, err := old.names.covers(u.VMs), u.VMs, error(nil)
+	if !same {
+		vms, err = valid(u.VMs)
+	}
+	next := t.fresh(len(vms))
+	next.shape, next.names, next.source, next.since = old.shape, old.names, u.Source, old.since
 	if !slices.Equal(old.shape.kinds, shownKinds(u.Kinds)) {
 		next.shape = newShape(u.Kinds)
 	}
-
-	if next.names.covers(u.VMs) {
-		next.vms = make([]meter, len(u.VMs))
-		for i := range u.VMs {
-			next.vms[i] = meter{now: u.VMs[i].Values, before: old.vms[i].now}
+	if same {
+		for i := range vms {
+			next.vms[i] = meter{now: vms[i].Values, before: old.vms[i].now}
 		}
-		t.state.Store(next)
+		t.show(next)
 		return nil
 	}
-
-	vms, err := valid(u.VMs)
 	next.since = u.At
 	next.names = newIndex(vms, old.names)
-	next.vms = make([]meter, len(vms))
 	for i := range vms {
 		next.vms[i] = meter{now: vms[i].Values, before: vms[i].Values, first: t.resumes.Load() > 0}
 		if j, ok := old.names.bySlot[next.names.slots[i]]; ok {
 			next.vms[i].before, next.vms[i].first = old.vms[j].now, false
 		}
 	}
-	t.state.Store(next)
+	t.show(next)
 	return err
 }
 
@@ -215,17 +201,6 @@ func newIndex(vms []VM, old *index) *index {
 	return x
 }
 
-// find resolves a node id other than the root's: the VM's place and its file. Place is -1 where the VM is gone,
-// or does not show this file (any more).
-func (st *state) find(node uint64) (place int, f file) {
-	s, f := split(node)
-	i, ok := st.names.bySlot[s]
-	if !ok || st.shape.inodes[f].mode == 0 || (st.names.off[i] && f != vmDir) {
-		return -1, f
-	}
-	return i, f
-}
-
 // maxContent is more than any file holds: the longest is scaph/version, which is cut to it.
 const maxContent = 64
 
@@ -255,8 +230,8 @@ func (t *Tree) content(dst []byte, st *state, place int, f file, v *Values) []by
 	return append(dst, '\n')
 }
 
-// read appends what a read of a file at an offset gives.
-func (t *Tree) read(dst []byte, st *state, place int, f file, offset uint64) []byte {
+// readAt appends what a read of a file at an offset gives.
+func (t *Tree) readAt(dst []byte, st *state, place int, f file, offset uint64) []byte {
 	start := len(dst)
 	vm := &st.vms[place]
 	if offset > 0 && st.shape.inodes[f].value {

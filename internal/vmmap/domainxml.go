@@ -52,10 +52,10 @@ type domainXML struct {
 			User    ownerXML `xml:"owner>user"`
 			Project ownerXML `xml:"owner>project"`
 		} `xml:"instance"`
-		Publish []struct {
+		Elements []struct { // of anybody else
 			XMLName xml.Name
 			Profile string `xml:"profile,attr"`
-		} `xml:"publish"`
+		} `xml:",any"`
 	} `xml:"metadata"`
 	Filesystems []struct {
 		Driver struct {
@@ -102,9 +102,13 @@ func (x *domainXML) domain() (Domain, error) {
 			break
 		}
 	}
-	for _, p := range x.Metadata.Publish {
-		if p.XMLName.Space == ourNamespace {
-			d.Publish = p.Profile
+	for _, e := range x.Metadata.Elements {
+		if e.XMLName.Space != ourNamespace {
+			continue
+		}
+		// It was to restrict something. What is not understood is no profile, and is judged and reported as such.
+		if d.Publish = e.Profile; e.XMLName.Local != "publish" || e.Profile == "" {
+			d.Publish = "<" + e.XMLName.Local + ">"
 		}
 	}
 	for _, f := range x.Filesystems {

@@ -63,3 +63,21 @@ func FuzzParseStatus(f *testing.F) {
 		}
 	})
 }
+
+// TestPublishThatIsNotUnderstood never passes for a domain that asks for nothing: it was to restrict something.
+func TestPublishThatIsNotUnderstood(t *testing.T) {
+	for element, want := range map[string]string{
+		``: "",
+		`<s:publish xmlns:s="urn:scaph:1" profile="untrustd"/>`:  "untrustd",
+		`<s:publish xmlns:s="urn:scaph:1" Profile="off"/>`:       "<publish>",
+		`<s:publish xmlns:s="urn:scaph:1">off</s:publish>`:       "<publish>",
+		`<s:publsih xmlns:s="urn:scaph:1" profile="untrusted"/>`: "<publsih>",
+		`<publish xmlns="urn:scaph:1" profile="off"/>`:           "off",
+		`<s:publish xmlns:s="urn:somebody:1" profile="off"/>`:    "",
+	} {
+		d, err := ParseDomain([]byte("<domain><uuid>" + uuidA + "</uuid><name>a</name><metadata>" + element + "</metadata></domain>"))
+		if err != nil || d.Publish != want {
+			t.Errorf("%s asks for %q, %v; want %q", element, d.Publish, err, want)
+		}
+	}
+}
