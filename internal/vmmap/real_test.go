@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 const (
@@ -104,9 +106,7 @@ func TestRealProcess(t *testing.T) {
 
 // A user who may see neither executables nor status documents still gets what pid files vouch for, and is told the rest.
 func TestWithoutRights(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: becoming another user takes root")
-	}
+	rights.Require(t, rights.Root)
 	cmd, stop := startStandIn(t)
 	defer stop()
 	dir := filepath.Dir(cmd.Path)
