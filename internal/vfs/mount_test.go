@@ -114,6 +114,7 @@ func TestHeldMount(t *testing.T) {
 }
 
 func TestMountPoint(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	tree := NewTree("test", 0)
 	dir := t.TempDir()
 
