@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // The accounts that the tests use need no entry anywhere.
@@ -32,6 +34,7 @@ type ground struct {
 
 func newGround(t *testing.T) *ground {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	dir := publicDir(t)
 	g := &ground{t: t, config: filepath.Join(dir, "scaph-host.yaml"), tree: filepath.Join(dir, "tree")}
 	g.uuid = fmt.Sprintf("5ca90000-0000-4000-8000-%012d", os.Getpid())

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // boot is the first process of a machine within this one: it has mounts, processes, host name and control groups of its own,
@@ -40,6 +42,7 @@ type machine struct {
 // bootMachine starts systemd with the units that are in dir/units.
 func bootMachine(t *testing.T, dir string) *machine {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	m := &machine{t: t, log: new(lockedBuffer)}
 	group := newCgroup(t)
 	write(t, filepath.Join(dir, "units/test.target"), "[Unit]\nDefaultDependencies=no\n", 0o644)
