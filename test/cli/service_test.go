@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // patience bounds every wait; these machines are slow at times.
@@ -37,6 +39,7 @@ type service struct {
 
 func newService(t *testing.T) *service {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	s := &service{t: t, dir: t.TempDir()}
 	var err error
 	if s.machine, err = newMachine(filepath.Join(s.dir, "sys")); err != nil {
@@ -180,6 +183,7 @@ func (s *service) awaitHost(want float64) {
 
 // A killed service that is started again shows all that the zones gave meanwhile, and no counter falls.
 func TestKilledServiceGoesOn(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
@@ -201,6 +205,7 @@ func TestKilledServiceGoesOn(t *testing.T) {
 
 // A second instance refuses, with the pid of the first.
 func TestSecondInstanceRefuses(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	out, err := s.command().CombinedOutput()
@@ -215,6 +220,7 @@ func TestSecondInstanceRefuses(t *testing.T) {
 
 // SIGHUP takes a good configuration and refuses a bad one; neither loses a count.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
@@ -248,6 +254,7 @@ func (s *service) hup() {
 
 // SIGTERM ends the service with exit code 0, and it is ready before that.
 func TestHealthAndGracefulStop(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	for _, page := range []string{"/healthz", "/readyz", "/", "/metrics"} {
@@ -273,6 +280,7 @@ func TestHealthAndGracefulStop(t *testing.T) {
 
 // A disk that is full for the state is a counted error, and metering goes on.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	if err := os.Mkdir(filepath.Join(s.dir, "run"), 0o700); err != nil {
 		t.Fatal(err)
@@ -293,6 +301,7 @@ func TestFullDisk(t *testing.T) {
 
 // A zone that appears while the service runs is taken in, and nothing that was counted is lost.
 func TestNewZone(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
