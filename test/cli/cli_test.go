@@ -47,6 +47,7 @@ func run(m *testing.M) int {
 
 // TestScripts runs testdata/*.txtar, one file a topic.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	source.Depend(t, "cmd", "internal")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
