@@ -5,20 +5,20 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/scaph/scaph/test/metrics"
 	"github.com/scaph/scaph/test/source"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // patience bounds every wait; these machines are slow at times.
@@ -127,40 +127,24 @@ func (s *service) awaitLog(pattern string) string {
 
 func (s *service) await(what string, done func() bool) {
 	s.t.Helper()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-look.C {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("no %s within %v; log:\n%s", what, patience, s.logged())
-		}
-	}
+	wait.Until(s.t, what, patience, done) // the log is shown where the test fails
 }
 
 // joules reads a counter from the metrics; -1 where it is not there.
-func (s *service) joules(series string) float64 {
+func (s *service) joules(name string, labels ...string) float64 {
 	s.t.Helper()
-	resp, err := http.Get(s.url + "/metrics")
+	scrape, err := metrics.Fetch(s.t.Context(), http.DefaultClient, s.url+"/metrics")
 	if err != nil {
 		return -1
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	found := scrape.Find(name, labels...)
+	if len(found) == 0 {
 		return -1
 	}
-	for line := range strings.Lines(string(body)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && strings.HasPrefix(name, series) {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return v
-		}
-	}
-	return -1
+	return found[0].Value
 }
 
-const hostSeries = "scaph_host_energy_joules_total{"
+const hostEnergy = "scaph_host_energy_joules_total"
 
 func (s *service) give(joules uint64) {
 	s.t.Helper()
@@ -173,7 +157,7 @@ func (s *service) give(joules uint64) {
 func (s *service) awaitHost(want float64) {
 	s.t.Helper()
 	s.await(fmt.Sprintf("%v J at the host", want), func() bool {
-		got := s.joules(hostSeries)
+		got := s.joules(hostEnergy)
 		if got > want {
 			s.t.Fatalf("the host shows %v J, more than the %v given", got, want)
 		}
@@ -293,7 +277,7 @@ func TestFullDisk(t *testing.T) {
 	s.awaitHost(0)
 	s.give(5)
 	s.awaitHost(10)
-	if n := s.joules(`scaph_errors_total{component="state"`); n < 1 {
+	if n := s.joules("scaph_errors_total", "component", "state"); n < 1 {
 		t.Errorf("scaph_errors_total of state is %v", n)
 	}
 	s.awaitLog(`(state cannot be saved)`)
@@ -319,7 +303,7 @@ func TestNewZone(t *testing.T) {
 	s.awaitLog(`(starting anew with the zones)`)
 	s.await("the new zone", func() bool {
 		s.url = "http://" + s.awaitLog(`address=(127\.0\.0\.1:\d+)`)
-		return s.joules(`scaph_zone_energy_joules_total{zone="package",package="1"`) == 0
+		return s.joules("scaph_zone_energy_joules_total", "zone", "package", "package", "1") == 0
 	})
 	s.give(1)
 	s.awaitHost(10)

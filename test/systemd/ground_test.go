@@ -171,15 +171,3 @@ func command(t *testing.T, env []string, args ...string) (output string, code in
 	}
 	return out.String(), cmd.ProcessState.ExitCode()
 }
-
-// eventually waits for what is to happen.
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(within); !happened(); <-ticker.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, within)
-		}
-	}
-}
