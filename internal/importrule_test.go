@@ -44,7 +44,6 @@ var onlyIn = map[string]string{
 	"libvirt.org/go/libvirt":          "vmmap/libvirt",
 	"github.com/cilium/ebpf":          "cputime/bpf",
 	"github.com/hanwen/go-fuse":       "vfs",
-	"github.com/spf13/viper":          "config",
 	"github.com/prometheus":           "export/prometheus",
 	module + "internal/vmmap/libvirt": "../cmd/scaph-host",
 }

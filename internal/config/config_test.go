@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"github.com/spf13/viper"
 )
 
 // load writes text to a file and loads it as scaph-host's.
@@ -61,7 +60,7 @@ func TestExamplesAreTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := loader{keys: keysOf(program), viper: viper.New(), where: map[string]string{}}
+		l := loader{keys: keysOf(program), values: map[string]any{}, where: map[string]string{}}
 		l.file(path, text)
 		for _, k := range l.keys {
 			if l.where[k.name] == "" {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
-	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -29,9 +28,9 @@ type Options struct {
 // Load reads, merges and validates. The error is an *Error, unless the file cannot be read.
 func Load(o Options) (Config, error) {
 	l := loader{
-		keys:  keysOf(o.Program),
-		viper: viper.New(),
-		where: map[string]string{},
+		keys:   keysOf(o.Program),
+		values: map[string]any{},
+		where:  map[string]string{},
 	}
 	if o.Path != "" {
 		text, err := os.ReadFile(o.Path)
@@ -51,35 +50,19 @@ func Load(o Options) (Config, error) {
 	return c, nil
 }
 
-// A loader gathers values in a viper.Viper, and what is wrong with them.
+// A loader gathers values, and what is wrong with them.
 type loader struct {
 	keys     []key
-	viper    *viper.Viper
+	values   map[string]any    // by key
 	where    map[string]string // key to the place that set it
 	problems []Problem
 }
 
 func (l *loader) problem(p Problem) { l.problems = append(l.problems, p) }
 
-// unit keeps a map with free keys away from viper, which would fold their case and cut them at dots:
-// it descends into map[string]any, and not into other types.
-type unit map[string]any
-
 // set takes a value from the file or the environment; a later one replaces an earlier one.
 func (l *loader) set(name, where string, value any) {
-	if m, ok := value.(map[string]any); ok {
-		value = unit(m)
-	}
-	elements := strings.Split(name, ".")
-	last := len(elements) - 1
-	nested := map[string]any{elements[last]: value}
-	for _, section := range slices.Backward(elements[:last]) {
-		nested = map[string]any{section: nested}
-	}
-	if err := l.viper.MergeConfigMap(nested); err != nil {
-		panic(err) // it has nothing left to parse, and reports nothing else
-	}
-	l.where[name] = where
+	l.values[name], l.where[name] = value, where
 }
 
 // file takes the values of a YAML document.
@@ -224,7 +207,7 @@ func (l *loader) environment(env []string) {
 	}
 }
 
-// flags binds the flags that set keys. An error is a mistake of the caller's.
+// flags takes the values of flags that set keys. An error is a mistake of the caller's.
 func (l *loader) flags(set *pflag.FlagSet, keys map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		flag := set.Lookup(name)
@@ -234,10 +217,7 @@ func (l *loader) flags(set *pflag.FlagSet, keys map[string]string) error {
 		if !flag.Changed {
 			continue
 		}
-		if err := l.viper.BindPFlag(keys[name], flag); err != nil {
-			return fmt.Errorf("configuration: flag --%s: %w", name, err)
-		}
-		l.where[keys[name]] = "--" + name
+		l.set(keys[name], "--"+name, flag.Value.String())
 	}
 	return nil
 }
@@ -247,7 +227,7 @@ func (l *loader) decode() Config {
 	c := Default()
 	var late []key // their defaults depend on other values
 	for _, k := range l.keys {
-		if !l.viper.IsSet(k.name) {
+		if l.values[k.name] == nil {
 			continue
 		}
 		if strings.HasPrefix(k.name, "tree.publish.") && k.name != "tree.publish.profile" {
@@ -261,7 +241,7 @@ func (l *loader) decode() Config {
 	for _, k := range late {
 		l.value(&c, k)
 	}
-	if !l.viper.IsSet("tree.publish.jitter") {
+	if l.values["tree.publish.jitter"] == nil {
 		c.Tree.Publish.Jitter = min(c.Tree.Publish.Jitter, c.Tree.Publish.Interval/5)
 	}
 	c.check(func(name string) {
@@ -275,10 +255,7 @@ func (l *loader) decode() Config {
 
 // value decodes one value into its field.
 func (l *loader) value(c *Config, k key) {
-	raw := l.viper.Get(k.name)
-	if m, ok := raw.(unit); ok {
-		raw = map[string]any(m)
-	}
+	raw := l.values[k.name]
 	target := reflect.New(k.field(c).Type())
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:      target.Interface(),
