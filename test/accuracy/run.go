@@ -128,7 +128,7 @@ func (r *run) live(ctx context.Context) (err error) {
 
 // unmount ends the simulated machine. Just after a reader was killed the kernel may still be closing its files.
 func unmount(server *fuse.Server) (err error) {
-	if !wait.For(context.Background(), 4*time.Second, func() bool { err = server.Unmount(); return err == nil }) {
+	if !wait.For(context.Background(), startTimeout, func() bool { err = server.Unmount(); return err == nil }) {
 		return fmt.Errorf("unmount the simulated machine: %w", err)
 	}
 	return nil
