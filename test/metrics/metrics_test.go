@@ -46,7 +46,7 @@ func TestParse(t *testing.T) {
 	for _, one := range s.Samples {
 		keys[one.Key] = true
 	}
-	if len(keys) != len(s.Samples) || len(keys) != 7 {
+	if len(keys) != len(s.Samples) || len(keys) != 9 {
 		t.Errorf("%d keys of %d series", len(keys), len(s.Samples))
 	}
 }
@@ -56,7 +56,8 @@ func TestParseRefuses(t *testing.T) {
 		"a label without its end": `a{b="c} 1` + "\n",
 		"no value":                "a\n",
 		"a value that is none":    "a x\n",
-		"a type after its series": "a 1\n# TYPE a counter\n",
+		"a series twice":          "a{b=\"c\"} 1\na{b=\"c\"} 1\n",
+		"labels without an end":   `a{b="c" 1` + "\n",
 	} {
 		if _, err := Parse(text); err == nil {
 			t.Errorf("%s is taken", what)
@@ -73,7 +74,7 @@ func TestFetch(t *testing.T) {
 	defer server.Close()
 	before := time.Now()
 	s, err := Fetch(t.Context(), server.Client(), server.URL)
-	if err != nil || s.Text != exposition || len(s.Samples) != 7 || s.Begun.Before(before) || s.Ended.Before(s.Begun) {
+	if err != nil || s.Text != exposition || len(s.Samples) != 9 || s.Begun.Before(before) || s.Ended.Before(s.Begun) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	status = http.StatusServiceUnavailable
