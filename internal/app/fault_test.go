@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/test/rights"
 )
 
 // A faultyMachine is a sysfs and a procfs, served by FUSE so that every read(2) can be made to fail.
@@ -146,9 +146,7 @@ func (m *faultyMachine) advance() {
 // One bad input is one counted error, never an outage: with every read of sysfs and procfs failing one time in five,
 // in six ways, for a thousand ticks, nothing stops, nothing is lost, and each fault is counted.
 func TestFaults(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("mounting a file system that fails on purpose takes root: run the tests as root")
-	}
+	rights.Require(t, rights.FUSE)
 	m := &faultyMachine{random: rand.New(rand.NewPCG(1, 2)), injected: map[string]int{}}
 	dir := t.TempDir()
 	server, err := fs.Mount(dir, m.root(), &fs.Options{MountOptions: fuse.MountOptions{DirectMount: true, FsName: "faults"}})

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 const (
@@ -140,9 +141,7 @@ func checkDiagnosis(t *testing.T, err error, dir string, want Reason, says ...st
 
 // Files that only root can read, for real: the rights of another user are taken on for the test's thread.
 func TestDiagnosePermission(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Fatal("needs root, to take on the rights of another user")
-	}
+	rights.Require(t, rights.Root)
 	root := extract(t, "intel-desktop")
 	dir := filepath.Join(root, "sys/class/powercap")
 	counters, err := filepath.Glob(filepath.Join(dir, "intel-rapl:*/energy_uj"))
@@ -182,19 +181,17 @@ func asNobody(t *testing.T, f func()) {
 
 // A tmpfs over the devices, as container runtimes mount it.
 func TestDiagnoseMaskedByTmpfs(t *testing.T) {
-	var st unix.Statfs_t
 	root := extract(t, "amd")
-	must(t, unix.Statfs(root, &st))
-	if st.Type == unix.TMPFS_MAGIC {
-		t.Fatal("needs a temporary directory that is not on a tmpfs (set TMPDIR)")
-	}
-	mask := filepath.Join(root, "sys/devices/virtual/powercap")
-	if err := unix.Mount("tmpfs", mask, "tmpfs", unix.MS_RDONLY, ""); err != nil {
-		if errors.Is(err, syscall.EPERM) {
-			t.Fatal("needs root, to mount a tmpfs")
+	rights.Require(t, rights.Root, func() error {
+		var st unix.Statfs_t
+		must(t, unix.Statfs(root, &st))
+		if st.Type == unix.TMPFS_MAGIC {
+			return errors.New("needs a temporary directory that is not on a tmpfs (set TMPDIR)")
 		}
-		t.Fatal(err)
-	}
+		return nil
+	})
+	mask := filepath.Join(root, "sys/devices/virtual/powercap")
+	must(t, unix.Mount("tmpfs", mask, "tmpfs", unix.MS_RDONLY, ""))
 	t.Cleanup(func() { must(t, unix.Unmount(mask, unix.MNT_DETACH)) })
 	dir := filepath.Join(root, "sys/class/powercap")
 	checkDiagnosis(t, diagnosis(root, dir), dir, Masked, "unmasked")

@@ -12,11 +12,14 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // BenchmarkRead opens, reads and closes energy_uj of one VM after another, as a reader on the host does, on the
 // tree and, for comparison, on a minimal server of go-fuse's fs package with directories as deep.
 func BenchmarkRead(b *testing.B) {
+	rights.Require(b, rights.FUSE)
 	for _, n := range []int{5, 500} {
 		b.Run(fmt.Sprintf("tree/vms=%d", n), func(b *testing.B) {
 			tree := NewTree("bench", 0)

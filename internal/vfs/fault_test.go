@@ -18,6 +18,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/test/fdstore"
+	"github.com/scaph/scaph/test/rights"
 )
 
 // TestReaderWithoutRights reads as others, and as a member of qemu's group.
@@ -92,6 +93,7 @@ func TestDropCaches(t *testing.T) {
 
 // TestHandlerPanic breaks the state for one VM: EIO there, one line in the log, and nothing anywhere else.
 func TestHandlerPanic(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	var log bytes.Buffer
 	tree := NewTree("test", 0)
 	publish(t, tree, update(testTime, 7, testVMs(2)...))

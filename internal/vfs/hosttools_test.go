@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // unserved makes a mount that is held and not served, as the service manager holds it while the service does not run.
@@ -59,10 +61,8 @@ const fsTypesExclude = `^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpt
 
 // TestNodeExporterWhileNobodyServes scrapes a node_exporter that has its collector of file systems on.
 func TestNodeExporterWhileNobodyServes(t *testing.T) {
-	program, err := exec.LookPath("prometheus-node-exporter")
-	if err != nil {
-		t.Skip("prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter)")
-	}
+	const program = "prometheus-node-exporter"
+	rights.Require(t, rights.Program(program, program))
 	if !strings.Contains(readFile(t, "../../docs/operator.md"), "--collector.filesystem.fs-types-exclude='"+fsTypesExclude+"'") {
 		t.Error("docs/operator.md recommends something else than what is tested here")
 	}

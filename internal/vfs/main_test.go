@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/test/rights"
 )
 
 // Set for a copy of the test binary that is to be a server process, killed and started again by the tests.
@@ -29,14 +30,6 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
-	}
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "internal/vfs: these tests mount FUSE file systems and need root")
-		os.Exit(1)
-	}
-	if _, err := os.Stat(fuseDevice); err != nil {
-		fmt.Fprintln(os.Stderr, "internal/vfs: these tests mount FUSE file systems:", err)
-		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -112,7 +105,10 @@ func publish(t *testing.T, tree *Tree, u Update) {
 	}
 }
 
+// options are those of a mount, which takes rights.
 func options(t testing.TB, path string) Options {
+	t.Helper()
+	rights.Require(t, rights.FUSE)
 	return Options{Path: path, Procfs: "/proc", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 

@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // TestStackedStaleMounts clears away several mounts at once that nobody serves any more.
 func TestStackedStaleMounts(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	path := makeDir(t, filepath.Join(t.TempDir(), "tree"))
 	for range 3 {
 		d, err := openDevice()
@@ -56,6 +59,7 @@ func makeDir(t *testing.T, path string) string {
 
 // TestForeignMount leaves somebody else's mount alone, above and below.
 func TestForeignMount(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	path := makeDir(t, filepath.Join(t.TempDir(), "tree"))
 	if err := unix.Mount("other", path, "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
@@ -110,6 +114,7 @@ func TestHeldMount(t *testing.T) {
 }
 
 func TestMountPoint(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	tree := NewTree("test", 0)
 	dir := t.TempDir()
 
@@ -308,6 +313,7 @@ func TestResumeRefuses(t *testing.T) {
 
 // TestConnectionAbort is what an administrator's last resort looks like from the server.
 func TestConnectionAbort(t *testing.T) {
+	rights.Require(t, rights.FUSE)
 	control := makeDir(t, filepath.Join(t.TempDir(), "control"))
 	if err := unix.Mount("fusectl", control, "fusectl", 0, ""); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,8 @@ import (
 
 	"github.com/prometheus/procfs/sysfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // sysfsFor makes a directory that looks like /sys to readers of powercap.
@@ -60,10 +62,8 @@ func TestProcfsReader(t *testing.T) {
 
 // TestNodeExporter has the unmodified program of that name read a VM's directory.
 func TestNodeExporter(t *testing.T) {
-	program, err := exec.LookPath("prometheus-node-exporter")
-	if err != nil {
-		t.Skip("prometheus-node-exporter is not installed (apt-get install prometheus-node-exporter); TestProcfsReader reads by the same library")
-	}
+	const program = "prometheus-node-exporter"
+	rights.Require(t, rights.FUSE, rights.Program(program, program))
 	path := filepath.Join(t.TempDir(), "tree")
 	c := startChild(t, nil, path, testTime) // node_exporter polls what it opens: see prime
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -120,9 +120,7 @@ func TestReaderMatrix(t *testing.T) {
 		{"python3", "-c", "import mmap, os, sys; f = os.open(sys.argv[1], os.O_RDONLY); print(mmap.mmap(f, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)[:].decode(), end='')", file},
 	} {
 		t.Run(strings.Join(c[:min(2, len(c))], " "), func(t *testing.T) {
-			if _, err := exec.LookPath(c[0]); err != nil {
-				t.Skipf("%s is not installed", c[0])
-			}
+			rights.Require(t, rights.Program(c[0], c[0]))
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, c[0], c[1:]...)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/test/fdstore"
+	"github.com/scaph/scaph/test/rights"
 )
 
 // A child is a service process.
@@ -41,6 +42,7 @@ func startChild(t *testing.T, store *fdstore.Store, path string, epoch time.Time
 
 func launchChild(t *testing.T, store *fdstore.Store, path string, epoch time.Time, env ...string) *child {
 	t.Helper()
+	rights.Require(t, rights.FUSE)
 	cmd := fdstore.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envMount+"="+path, fmt.Sprintf("%s=%d", envEpoch, epoch.UnixNano()))
 	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // else the race detector delays the handing over by a second

@@ -8,13 +8,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // A file of -readconfig counts where reading it can do no harm, and nowhere else.
 func TestReadConfigOnlyWhereThatIsSafe(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: giving a file away takes root")
-	}
+	rights.Require(t, rights.Root)
 	root := t.TempDir()
 	const config = "[smp-opts]\n cpus = \"4\"\n"
 	write := func(name, text string, mode os.FileMode, uid int) {

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 const (
@@ -136,9 +138,7 @@ func TestRealProcess(t *testing.T) {
 
 // A user who may see neither executables nor status documents still gets what pid files vouch for, and is told the rest.
 func TestWithoutRights(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: becoming another user takes root")
-	}
+	rights.Require(t, rights.Root)
 	cmd, stop := startStandIn(t)
 	defer stop()
 	dir := filepath.Dir(cmd.Path)
@@ -180,9 +180,7 @@ func TestWithoutRights(t *testing.T) {
 // mountHiding mounts a procfs that hides processes of other users, until the test ends.
 func mountHiding(t *testing.T) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: mounting takes root")
-	}
+	rights.Require(t, rights.Root)
 	dir, err := os.MkdirTemp("", "vmmap") // not below t.TempDir, which other users cannot enter
 	if err != nil {
 		t.Fatal(err)
@@ -223,9 +221,7 @@ func TestHidepidHides(t *testing.T) {
 
 // In a user namespace everybody is root; the account is whoever made it.
 func TestUserNamespace(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: becoming another user takes root")
-	}
+	rights.Require(t, rights.Root)
 	cmd, stop := startStandInAs(t, &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}, // root of the host, even

@@ -2,18 +2,19 @@ package main
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/test/rights"
+	"github.com/scaph/scaph/test/source"
 )
 
 // TestAccuracy is the short form: one seed.
 func TestAccuracy(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: the simulated machine is a FUSE file system; run this as root")
-	}
+	rights.Require(t, rights.FUSE)
+	source.Depend(t, "cmd", "internal", "test")
 	var out strings.Builder
 	err := all(t.Context(), &out, 1, true)
 	t.Log("\n" + out.String())
@@ -26,10 +27,11 @@ func TestAccuracy(t *testing.T) {
 
 // TestNoCodeIsShared holds the parts of the loop apart: none of them may use the product's code, or another part's.
 func TestNoCodeIsShared(t *testing.T) {
+	source.Depend(t, "test")
 	const module = "github.com/scaph/scaph/"
 	allowed := map[string][]string{
-		"test/accuracy":         {"test/accuracy/judge", "test/accuracy/machine"}, // it brings them together
-		"test/accuracy/judge":   nil,
+		"test/accuracy":         {"test/accuracy/judge", "test/accuracy/machine", "test/metrics", "test/wait"}, // it brings them together
+		"test/accuracy/judge":   {"test/metrics"},                                                              // how a scrape is read
 		"test/accuracy/machine": nil,
 		"test/accuracy/oracle":  nil,
 		"test/accuracy/load":    nil,

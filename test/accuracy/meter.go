@@ -13,6 +13,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/scaph/scaph/test/metrics"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A meter is a program that meters a machine and serves what it found to Prometheus: the product, a mutant of it, or
@@ -121,45 +124,16 @@ func (r *running) kill() {
 	<-r.done
 }
 
-// errNotYet says that there is no measurement yet.
-var errNotYet = errors.New("scrape: 503, not yet")
-
 // ready waits for the first measurement.
-func (r *running) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	ticker := time.NewTicker(scrapeEvery)
-	defer ticker.Stop()
-	for {
-		if _, err := r.scrape(ctx); !errors.Is(err, errNotYet) {
-			return err
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+func (r *running) ready(ctx context.Context) (err error) {
+	wait.For(ctx, startTimeout, func() bool {
+		_, err = r.scrape(ctx)
+		return !errors.Is(err, metrics.ErrNotYet)
+	})
+	return err
 }
 
 // scrape gets its metrics.
 func (r *running) scrape(ctx context.Context) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.address+"/metrics", nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := r.client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusOK:
-	case http.StatusServiceUnavailable:
-		return "", errNotYet
-	default:
-		return "", fmt.Errorf("scrape: %s", response.Status)
-	}
-	body, err := io.ReadAll(response.Body)
-	return string(body), err
+	return metrics.Text(ctx, r.client, "http://"+r.address+"/metrics")
 }

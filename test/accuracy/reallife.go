@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/accuracy/judge"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // guests are the stand-ins: threads, and how much of a CPU each wants. Together with the storm they leave
@@ -181,21 +182,21 @@ func (m *running) awaitText(ctx context.Context, wanted string) error {
 	return err
 }
 
+// awaited bounds how long what a meter is to show may take.
+const awaited = time.Minute
+
 // await scrapes until good says so.
 func (m *running) await(ctx context.Context, good func(text string) bool) (string, error) {
-	ticker := time.NewTicker(scrapeEvery)
-	defer ticker.Stop()
-	for {
-		text, err := m.scrape(ctx)
-		if err != nil || good(text) {
-			return text, err
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
+	var text string
+	var err error
+	done := wait.For(ctx, awaited, func() bool {
+		text, err = m.scrape(ctx)
+		return err != nil || good(text)
+	})
+	if err == nil && !done {
+		err = fmt.Errorf("the meter does not show what is waited for: not within %v", awaited)
 	}
+	return text, err
 }
 
 func (r *rapl) stop() error {

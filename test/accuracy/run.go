@@ -14,6 +14,7 @@ import (
 
 	"github.com/scaph/scaph/test/accuracy/judge"
 	"github.com/scaph/scaph/test/accuracy/machine"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A scenario is a kind of machine, what happens to the meter on it, and what the meter has to keep.
@@ -127,15 +128,10 @@ func (r *run) live(ctx context.Context) (err error) {
 
 // unmount ends the simulated machine. Just after a reader was killed the kernel may still be closing its files.
 func unmount(server *fuse.Server) (err error) {
-	ticker := time.NewTicker(scrapeEvery)
-	defer ticker.Stop()
-	for range 200 {
-		if err = server.Unmount(); err == nil {
-			return nil
-		}
-		<-ticker.C
+	if !wait.For(context.Background(), startTimeout, func() bool { err = server.Unmount(); return err == nil }) {
+		return fmt.Errorf("unmount the simulated machine: %w", err)
 	}
-	return fmt.Errorf("unmount the simulated machine: %w", err)
+	return nil
 }
 
 // detach takes away the tree that a killed meter leaves behind. Not every meter has one.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 func TestGoBench(t *testing.T) {
@@ -70,6 +72,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestCrowd(t *testing.T) {
+	rights.Require(t, rights.Program("cc", "gcc libc6-dev"))
 	crowds, err := newCrowdMaker(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

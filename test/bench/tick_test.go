@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,13 +16,12 @@ import (
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/state"
 	"github.com/scaph/scaph/internal/vmmap"
+	"github.com/scaph/scaph/test/rights"
 )
 
 // BenchmarkTick makes whole ticks with the real sources on the real /proc, with few and with many processes.
 func BenchmarkTick(b *testing.B) {
-	if os.Getuid() != 0 {
-		b.Fatal("it takes root to load BPF programs")
-	}
+	rights.Require(b, rights.Root)
 	crowds, err := newCrowdMaker(b.Context(), b.TempDir())
 	if err != nil {
 		b.Fatal(err)

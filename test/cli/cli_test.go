@@ -4,6 +4,7 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // programs holds the binaries under test, built once.
@@ -27,17 +30,25 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-race", "-tags", "libvirt_dlopen", "-o", dir, "../../cmd/scaph-host", "../../cmd/scaph-guest")
+	build := exec.Command("go", "build", detector, "-tags", "libvirt_dlopen", "-o", dir, "../../cmd/scaph-host", "../../cmd/scaph-guest")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
 	programs = dir
+	flag.Parse()
+	// Tests beside each other wait for services and clocks, not for a processor.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 
 // TestScripts runs testdata/*.txtar, one file a topic.
 func TestScripts(t *testing.T) {
+	t.Parallel()
+	source.Depend(t, "cmd", "internal")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/metrics"
 )
 
 // sections are those of a configuration that works, by name.
@@ -177,7 +180,7 @@ func TestReloadsUnderAScraper(t *testing.T) {
 				return
 			default:
 			}
-			now, err := hostEnergy(&client, s.url)
+			now, err := scrapeEnergy(t.Context(), &client, s.url)
 			if err == nil && now < last {
 				err = fmt.Errorf("the host's counter fell from %v to %v", last, now)
 			}
@@ -206,24 +209,15 @@ func TestReloadsUnderAScraper(t *testing.T) {
 	}
 }
 
-func hostEnergy(client *http.Client, url string) (float64, error) {
-	response, err := client.Get(url + "/metrics")
+func scrapeEnergy(ctx context.Context, client *http.Client, url string) (float64, error) {
+	scrape, err := metrics.Fetch(ctx, client, url+"/metrics")
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
+	if len(scrape.Find(hostEnergy)) == 0 {
+		return 0, errors.New("no host energy")
 	}
-	var value float64
-	_, after, found := bytes.Cut(body, []byte("\n"+hostSeries))
-	if !found {
-		return 0, fmt.Errorf("%s: no host energy", response.Status)
-	}
-	_, after, _ = bytes.Cut(after, []byte("} "))
-	_, err = fmt.Sscan(string(after[:min(len(after), 40)]), &value)
-	return value, err
+	return scrape.Total(hostEnergy), nil
 }
 
 // The state goes on in memory where the disk is full, and a reload loses nothing of it.

@@ -5,18 +5,20 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/metrics"
+	"github.com/scaph/scaph/test/source"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // patience bounds every wait; these machines are slow at times.
@@ -37,6 +39,7 @@ type service struct {
 
 func newService(t *testing.T) *service {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	s := &service{t: t, dir: t.TempDir()}
 	var err error
 	if s.machine, err = newMachine(filepath.Join(s.dir, "sys")); err != nil {
@@ -98,7 +101,6 @@ func (s *service) start() {
 			s.t.Logf("log:\n%s", s.logged())
 		}
 	})
-	s.url = "http://" + s.awaitLog(`address=(127\.0\.0\.1:\d+)`)
 }
 
 func (s *service) logged() string {
@@ -124,40 +126,24 @@ func (s *service) awaitLog(pattern string) string {
 
 func (s *service) await(what string, done func() bool) {
 	s.t.Helper()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.Now().Add(patience); !done(); <-look.C {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("no %s within %v; log:\n%s", what, patience, s.logged())
-		}
-	}
+	wait.Until(s.t, what, patience, done) // the log is shown where the test fails
 }
 
 // joules reads a counter from the metrics; -1 where it is not there.
-func (s *service) joules(series string) float64 {
+func (s *service) joules(name string, labels ...string) float64 {
 	s.t.Helper()
-	resp, err := http.Get(s.url + "/metrics")
+	scrape, err := metrics.Fetch(s.t.Context(), http.DefaultClient, s.url+"/metrics")
 	if err != nil {
 		return -1
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	found := scrape.Find(name, labels...)
+	if len(found) == 0 {
 		return -1
 	}
-	for line := range strings.Lines(string(body)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && strings.HasPrefix(name, series) {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return v
-		}
-	}
-	return -1
+	return found[0].Value
 }
 
-const hostSeries = "scaph_host_energy_joules_total{"
+const hostEnergy = "scaph_host_energy_joules_total"
 
 func (s *service) give(joules uint64) {
 	s.t.Helper()
@@ -170,7 +156,7 @@ func (s *service) give(joules uint64) {
 func (s *service) awaitHost(want float64) {
 	s.t.Helper()
 	s.await(fmt.Sprintf("%v J at the host", want), func() bool {
-		got := s.joules(hostSeries)
+		got := s.joules(hostEnergy)
 		if got > want {
 			s.t.Fatalf("the host shows %v J, more than the %v given", got, want)
 		}
@@ -180,6 +166,7 @@ func (s *service) awaitHost(want float64) {
 
 // A killed service that is started again shows all that the zones gave meanwhile, and no counter falls.
 func TestKilledServiceGoesOn(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
@@ -201,6 +188,7 @@ func TestKilledServiceGoesOn(t *testing.T) {
 
 // A second instance refuses, with the pid of the first.
 func TestSecondInstanceRefuses(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	out, err := s.command().CombinedOutput()
@@ -215,6 +203,7 @@ func TestSecondInstanceRefuses(t *testing.T) {
 
 // SIGHUP takes a good configuration and refuses a bad one; neither loses a count.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
@@ -244,6 +233,7 @@ func (s *service) hup() {
 
 // SIGTERM ends the service with exit code 0, and it is ready before that.
 func TestHealthAndGracefulStop(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	for _, page := range []string{"/healthz", "/readyz", "/", "/metrics"} {
@@ -269,6 +259,7 @@ func TestHealthAndGracefulStop(t *testing.T) {
 
 // A disk that is full for the state is a counted error, and metering goes on.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	if err := os.Mkdir(filepath.Join(s.dir, "run"), 0o700); err != nil {
 		t.Fatal(err)
@@ -281,7 +272,7 @@ func TestFullDisk(t *testing.T) {
 	s.awaitHost(0)
 	s.give(5)
 	s.awaitHost(10)
-	if n := s.joules(`scaph_errors_total{component="state"`); n < 1 {
+	if n := s.joules("scaph_errors_total", "component", "state"); n < 1 {
 		t.Errorf("scaph_errors_total of state is %v", n)
 	}
 	s.awaitLog(`(state cannot be saved)`)
@@ -289,6 +280,7 @@ func TestFullDisk(t *testing.T) {
 
 // A zone that appears while the service runs is taken in, and nothing that was counted is lost.
 func TestNewZone(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	s.start()
 	s.awaitHost(0)
@@ -305,7 +297,7 @@ func TestNewZone(t *testing.T) {
 	}
 	s.awaitLog(`(went on with the energy zones)`)
 	s.await("the new zone", func() bool {
-		return s.joules(`scaph_zone_energy_joules_total{zone="package",package="1"`) == 0
+		return s.joules("scaph_zone_energy_joules_total", "zone", "package", "package", "1") == 0
 	})
 	s.give(1)
 	s.awaitHost(10)

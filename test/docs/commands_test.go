@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // programs holds the two programs, built once.
@@ -40,6 +42,7 @@ var (
 
 // TestCommands asks the programs themselves whether they know each command and flag.
 func TestCommands(t *testing.T) {
+	source.Depend(t, "cmd", "internal")
 	for _, p := range handwritten(t) {
 		for _, line := range p.commandLines() {
 			name, args, ok := ourCommand(line)

@@ -11,10 +11,13 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // TestSnippets has the host's program check every piece of YAML.
 func TestSnippets(t *testing.T) {
+	source.Depend(t, "cmd", "internal")
 	for _, p := range handwritten(t) {
 		for i, text := range p.in("yaml") {
 			t.Run(fmt.Sprintf("%s %d", p.path, i), func(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 var metricName = regexp.MustCompile(`\bscaph_[a-z_]+[a-z]`)
@@ -28,10 +30,7 @@ func TestMetrics(t *testing.T) {
 
 // TestQueries has Prometheus parse every query.
 func TestQueries(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("QUERIES NOT CHECKED: promtool is not here (Debian: prometheus)")
-	}
+	rights.Require(t, rights.Program("promtool", "prometheus"))
 	type rule struct {
 		Record string `yaml:"record"`
 		Expr   string `yaml:"expr"`
@@ -53,7 +52,7 @@ func TestQueries(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "check", "rules", path).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "promtool", "check", "rules", path).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s\n%s", err, out, text)
 	}
 }

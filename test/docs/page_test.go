@@ -34,14 +34,17 @@ var (
 	notSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// handwritten gives the pages that people write; docs/metrics.md is made from the program.
+// handwritten gives the pages that people write, but those about one suite of tests; docs/metrics.md is made from the program.
 func handwritten(t *testing.T) []*page {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := []*page{readPage(t, "README.md")}
+	var pages []*page
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "test/README.md"} {
+		pages = append(pages, readPage(t, name))
+	}
 	for _, p := range paths {
 		if name := "docs/" + filepath.Base(p); name != "docs/metrics.md" {
 			pages = append(pages, readPage(t, name))

@@ -28,15 +28,15 @@ func testAgent(t *testing.T, g *ground, vm guest) {
 			}
 		}
 		last = s
-		zone = append(zone, s.sum("scaph_zone_energy_joules_total", "zone", "package"))
+		zone = append(zone, s.Sum("scaph_zone_energy_joules_total", "zone", "package"))
 		<-ticker.C
 	}
 	if zone[len(zone)-1] == zone[0] {
 		t.Error("the guest's counter stands still")
 	}
 	t.Logf("%d scrapes, package zone %d to %d µJ; at the last, %d µJ on processes, %d µJ on nobody", len(zone), zone[0], zone[len(zone)-1],
-		last.sum("scaph_process_energy_joules_total"), last.basis("scaph_unattributed_energy_joules_total"))
-	if burner := last.find("scaph_process_energy_joules_total", "comm", "probe"); len(burner) != 1 {
+		last.Sum("scaph_process_energy_joules_total"), last.Basis("scaph_unattributed_energy_joules_total"))
+	if burner := last.Find("scaph_process_energy_joules_total", "comm", "probe"); len(burner) != 1 {
 		t.Errorf("the process that makes the guest's load is not listed: %v", burner)
 	}
 

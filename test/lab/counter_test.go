@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // testReads reads the guest's counter 100 times a second, by opening it each time, and slower
@@ -25,7 +26,7 @@ func testReads(t *testing.T, g *ground, vm guest, howLong time.Duration, newline
 
 	// What was published last may not have been scraped yet.
 	ended := time.Now()
-	await(t, "two more publishes", 10*time.Second, func() bool {
+	wait.Until(t, "two more publishes", 10*time.Second, func() bool {
 		c := g.watch.of(vm.uuid)
 		return len(c) >= 2 && c[len(c)-2].At.After(ended)
 	})
@@ -127,17 +128,17 @@ func testConservation(t *testing.T, g *ground) {
 	matches := func() bool {
 		s := g.watch.now()
 		for id, zone := range truth {
-			if s.sum("scaph_zone_energy_joules_total", "path", id) != zone.Energy {
+			if s.Sum("scaph_zone_energy_joules_total", "path", id) != zone.Energy {
 				return false
 			}
 		}
 		return true
 	}
 	// Three ticks are enough for the last of the energy to be seen.
-	exact := poll(t.Context(), 3500*time.Millisecond, matches)
+	exact := wait.For(t.Context(), 3500*time.Millisecond, matches)
 	s := g.watch.now()
 	for id, zone := range truth {
-		shown := s.sum("scaph_zone_energy_joules_total", "path", id)
+		shown := s.Sum("scaph_zone_energy_joules_total", "path", id)
 		t.Logf("%s %s: counted %d µJ, shown %d µJ, %d wraps", id, zone.Name, zone.Energy, shown, zone.Wraps)
 		if zone.Wraps < 1 {
 			t.Errorf("%s has not wrapped", id)

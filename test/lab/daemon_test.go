@@ -75,30 +75,6 @@ func (d *daemon) ended() bool {
 	}
 }
 
-// await polls until ok gives true, and fails the test after the deadline.
-func await(t *testing.T, what string, deadline time.Duration, ok func() bool) {
-	t.Helper()
-	if !poll(t.Context(), deadline, ok) {
-		t.Fatalf("%s: not within %s", what, deadline)
-	}
-}
-
-// poll asks 20 times a second until ok gives true, the deadline has passed or ctx ends.
-func poll(ctx context.Context, deadline time.Duration, ok func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-ticker.C:
-		}
-	}
-	return true
-}
-
 // command runs a short program, bounded in time, and gives its exit code and both outputs.
 func command(t *testing.T, program string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()

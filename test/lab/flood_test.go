@@ -123,7 +123,7 @@ func spend(t *testing.T, g *ground, vm guest, howLong time.Duration) spell {
 	}()
 	s.slowest = longestBetweenTicks(g, done)
 	end := g.watch.now()
-	grew := func(name string) float64 { return end.one(name) - begin.one(name) }
+	grew := func(name string) float64 { return end.Total(name) - begin.Total(name) }
 	s.ticks = grew("scaph_sample_duration_seconds_count")
 	s.duration = grew("scaph_sample_duration_seconds_sum") / s.ticks
 	s.lateness = grew("scaph_sample_lateness_seconds_sum") / s.ticks
@@ -137,7 +137,7 @@ func longestBetweenTicks(g *ground, done <-chan struct{}) time.Duration {
 	var longest time.Duration
 	count, since := -1.0, time.Now()
 	for {
-		if now := g.watch.now().one("scaph_sample_duration_seconds_count"); now != count {
+		if now := g.watch.now().Total("scaph_sample_duration_seconds_count"); now != count {
 			count, since = now, time.Now()
 		}
 		longest = max(longest, time.Since(since))

@@ -5,6 +5,8 @@ package lab
 import (
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A ground is what the tests of TestGuests stand on: everything is up, the guests have booted, and a
@@ -26,10 +28,10 @@ func layGround(t *testing.T) *ground {
 	g.meter = newMeter(t, g.rapl)
 	g.meter.start(t)
 	g.watch = watch(t, g.meter.metricsURL(), 200*time.Millisecond)
-	await(t, "the first scrape", 10*time.Second, func() bool { return g.watch.now() != nil })
-	for _, zone := range g.watch.now().find("scaph_zone_energy_joules_total") {
-		if zone.value != 0 {
-			t.Errorf("%s is %v at the state's first tick", zone.key(), zone.value)
+	wait.Until(t, "the first scrape", 10*time.Second, func() bool { return g.watch.now() != nil })
+	for _, zone := range g.watch.now().Find("scaph_zone_energy_joules_total") {
+		if zone.Value != 0 {
+			t.Errorf("%s is %v at the state's first tick", zone.Key, zone.Value)
 		}
 	}
 	g.rapl.resume(t)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // guestEnergy is the counter of a VM as its tenant sees it.
@@ -44,7 +45,7 @@ func newGuest(t *testing.T, name, share, cache, tree string) guest {
 // awaitBoot waits until the probe answers. Under software emulation that takes 5 to 20 s.
 func (g guest) awaitBoot(t *testing.T) {
 	t.Helper()
-	await(t, "boot of "+g.name, 2*time.Minute, func() bool {
+	wait.Until(t, "boot of "+g.name, 2*time.Minute, func() bool {
 		resp, err := http.Get(g.probeURL("clock", nil))
 		if err != nil {
 			return false

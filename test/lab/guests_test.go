@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // listing is the time within which a change in libvirt is known: its events are listened to. On a machine
@@ -76,7 +78,7 @@ func awaitPath(t *testing.T, path string, there bool) {
 	if !there {
 		what = path + " vanishes"
 	}
-	await(t, what, listing, func() bool {
+	wait.Until(t, what, listing, func() bool {
 		_, err := os.Stat(path)
 		return (err == nil) == there
 	})

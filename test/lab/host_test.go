@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/fdstore"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A meter is scaph-host at work.
@@ -71,7 +72,7 @@ func newMeter(t *testing.T, r *rapl) *meter {
 func (m *meter) start(t *testing.T) {
 	t.Helper()
 	m.begin(t)
-	await(t, "scaph-host is ready", 20*time.Second, func() bool {
+	wait.Until(t, "scaph-host is ready", 20*time.Second, func() bool {
 		if m.ended() {
 			text, _ := os.ReadFile(m.log)
 			t.Fatalf("scaph-host ended by itself:\n%s", text)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/metrics"
 )
 
 // honest is a scrape whose identity holds: 5 J + 2 J of zones; core is a part of package.
@@ -30,11 +31,11 @@ scaph_ledger_error_joules 0
 
 func parsed(t *testing.T, text string) *scrape {
 	t.Helper()
-	s := &scrape{text: text}
-	if err := s.parse(); err != nil {
+	s, err := metrics.Parse(text)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return &scrape{s}
 }
 
 // TestJudgeCanFail shows that the judge notices a single microjoule.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/lab/flood"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // kills is how often scaph-host is killed under its readers.
@@ -172,7 +173,7 @@ func testWithoutStore(t *testing.T, g *ground) {
 	for _, vm := range g.guests {
 		vm.awaitBoot(t)
 		before := vm.cat(t, guestEnergy)
-		await(t, vm.share+" is metered again", 10*time.Second, func() bool { return vm.cat(t, guestEnergy) != before })
+		wait.Until(t, vm.share+" is metered again", 10*time.Second, func() bool { return vm.cat(t, guestEnergy) != before })
 	}
 }
 

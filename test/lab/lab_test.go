@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // built is what TestMain prepared for all tests; nothing writes to it afterwards.
@@ -26,25 +29,36 @@ func guestBinary() string { return filepath.Join(built.top, "bin", "scaph-guest"
 
 func TestMain(m *testing.M) { os.Exit(runLab(m)) }
 
-// runLab skips in one case only, loudly: without root there is no libvirtd, no mount and no
-// qemu user. For root whatever is missing is a failure.
+// needs are those of every test here.
+var needs = []rights.Need{
+	rights.FUSE,
+	rights.Program("qemu-system-x86_64", "qemu-system-x86"),
+	rights.Program("/usr/sbin/libvirtd", "libvirt-daemon-system"),
+	rights.Program("virsh", "libvirt-clients"),
+	rights.Program("busybox", "busybox-static"),
+	rights.Program("cpio", "cpio"),
+	rights.Program("prometheus", "prometheus"),
+	rights.Program("promtool", "prometheus"),
+	rights.Program("prometheus-node-exporter", "prometheus-node-exporter"),
+	guestKernel,
+}
+
+// guestKernel is the need of the kernel that guests boot.
+func guestKernel() error {
+	cache := cmp.Or(os.Getenv("SCAPH_LAB_CACHE"), "/var/cache/scaph-lab")
+	if _, err := os.Stat(filepath.Join(cache, "kernel", "complete")); err != nil {
+		return fmt.Errorf("needs a guest kernel (sudo make setup): %w", err)
+	}
+	return nil
+}
+
+func TestNeeds(t *testing.T) { rights.Require(t, needs...) }
+
 func runLab(m *testing.M) int {
-	if os.Geteuid() != 0 {
-		fmt.Fprint(os.Stderr, "\n*** LAB SKIPPED: not root. No virtual machine, share or real Prometheus was tested.\n"+
-			"*** Run it with: sudo make lab\n\n")
-		return 0
+	code := rights.Main(m, needs, prepare)
+	if built.logs == "" {
+		return code
 	}
-	if err := prepare(); err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return 1
-	}
-	// Tests beside each other wait for guests and clocks, not for a processor.
-	flag.Parse()
-	if err := flag.Set("test.parallel", "32"); err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		return 1
-	}
-	code := m.Run()
 	if code != 0 {
 		fmt.Fprintln(os.Stderr, "lab: the logs of all components are in", built.logs)
 		return code
@@ -56,6 +70,10 @@ func runLab(m *testing.M) int {
 }
 
 func prepare() error {
+	// Tests beside each other wait for guests and clocks, not for a processor.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		return err
+	}
 	wd, err := os.Getwd()
 	if err != nil {
 		return err
@@ -73,15 +91,15 @@ func prepare() error {
 	if err := os.Chmod(built.logs, 0o755); err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(wd, "setup"), filepath.Join(built.logs, "initrd.img"))
+	cmd := exec.Command(filepath.Join(wd, "initrd"), filepath.Join(built.logs, "initrd.img"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("setup: %w", err)
+		return fmt.Errorf("initrd: %w", err)
 	}
 	lines := strings.Fields(string(bytes.TrimSpace(out)))
 	if len(lines) != 2 {
-		return fmt.Errorf("setup printed %q, not the paths of a kernel and an initramfs", out)
+		return fmt.Errorf("initrd printed %q, not the paths of a kernel and an initramfs", out)
 	}
 	built.kernel, built.initrd = lines[0], lines[1]
 	build := exec.Command("go", "build", "-o", filepath.Join(built.logs, "plant"), "./test/plant")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 const libvirtURI = "qemu:///system"
@@ -43,7 +45,7 @@ type libvirtd struct{ *daemon }
 func (l *libvirtd) start(t *testing.T) {
 	t.Helper()
 	l.daemon = launch(t, "libvirtd", exec.Command("/usr/sbin/libvirtd"))
-	await(t, "libvirtd answers", 30*time.Second, func() bool {
+	wait.Until(t, "libvirtd answers", 30*time.Second, func() bool {
 		code, _, _ := virsh(t, "version")
 		return code == 0
 	})

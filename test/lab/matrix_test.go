@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // readers are the ways in which programs read a counter, as commands of the guest's shell: in one piece, byte by byte, by
@@ -38,7 +39,7 @@ func testReaderMatrix(t *testing.T, g *ground) {
 		// A 9p device serves one mount at a time, and the agent keeps the first one's files open.
 		remount := "killall scaph-guest; umount /var/scaphandre && " +
 			"mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=mmap scaphandre /var/scaphandre"
-		await(t, "the share mounted with cache=mmap", 20*time.Second, func() bool {
+		wait.Until(t, "the share mounted with cache=mmap", 20*time.Second, func() bool {
 			return vm.exec(t, "sh", "-c", remount).Code == 0
 		})
 		readAll(t, g, vm)
@@ -82,7 +83,7 @@ func (g *ground) showed(t *testing.T, vm guest, text string) bool {
 	if err != nil {
 		return false
 	}
-	return poll(t.Context(), 3*time.Second, func() bool {
+	return wait.For(t.Context(), 3*time.Second, func() bool {
 		_, ok := g.watch.of(vm.uuid).index()[value]
 		return ok
 	})

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // testNames defines machines with every kind of name that libvirt allows and looks for their directories and
@@ -46,8 +48,8 @@ func testNames(t *testing.T, g *ground) {
 				c.label = c.name
 			}
 			vm.define(t)
-			await(t, "its series", listing, func() bool { return len(g.watch.now().find("scaph_vm_info", "uuid", vm.uuid)) == 1 })
-			if label := g.watch.now().find("scaph_vm_info", "uuid", vm.uuid)[0].labels["vm"]; label != mark.Replace(c.label) {
+			wait.Until(t, "its series", listing, func() bool { return len(g.watch.now().Find("scaph_vm_info", "uuid", vm.uuid)) == 1 })
+			if label := g.watch.now().Find("scaph_vm_info", "uuid", vm.uuid)[0].Labels["vm"]; label != mark.Replace(c.label) {
 				t.Errorf("it is called %q in the metrics, not %q", label, mark.Replace(c.label))
 			}
 			directory := mark.Replace(c.directory)
@@ -61,8 +63,8 @@ func testNames(t *testing.T, g *ground) {
 			}
 			if c.runs {
 				vm.start(t)
-				await(t, "its energy", 2*listing, func() bool {
-					return g.watch.now().basis("scaph_vm_energy_joules_total", "uuid", vm.uuid, "vm", mark.Replace(c.label)) > 0
+				wait.Until(t, "its energy", 2*listing, func() bool {
+					return g.watch.now().Basis("scaph_vm_energy_joules_total", "uuid", vm.uuid, "vm", mark.Replace(c.label)) > 0
 				})
 			}
 			removeDomain(t, vm.uuid)
@@ -86,11 +88,11 @@ func testNameAgain(t *testing.T, g *ground) {
 	first := newGuest(t, "again", "none", "", g.meter.tree).domain
 	first.boots = false
 	counter := filepath.Join(first.source, "intel-rapl:0", "energy_uj")
-	energy := func(vm domain) uint64 { return g.watch.now().basis("scaph_vm_energy_joules_total", "uuid", vm.uuid) }
+	energy := func(vm domain) uint64 { return g.watch.now().Basis("scaph_vm_energy_joules_total", "uuid", vm.uuid) }
 	first.define(t)
 	awaitPath(t, counter, true)
 	first.start(t)
-	await(t, "energy of the first", listing, func() bool { return energy(first) > 0 })
+	wait.Until(t, "energy of the first", listing, func() bool { return energy(first) > 0 })
 	held, err := os.Open(counter)
 	if err != nil {
 		t.Fatal(err)

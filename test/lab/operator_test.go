@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/test/metrics"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // testComeAndGo defines, starts, destroys and undefines a machine while the meter runs. It has
@@ -15,19 +18,19 @@ import (
 func testComeAndGo(t *testing.T, g *ground) {
 	vm := newGuest(t, "passing", "none", "", g.meter.tree).domain
 	vm.boots = false
-	info := func() []sample { return g.watch.now().find("scaph_vm_info", "uuid", vm.uuid) }
-	energy := func() uint64 { return g.watch.now().basis("scaph_vm_energy_joules_total", "uuid", vm.uuid) }
+	info := func() []metrics.Sample { return g.watch.now().Find("scaph_vm_info", "uuid", vm.uuid) }
+	energy := func() uint64 { return g.watch.now().Basis("scaph_vm_energy_joules_total", "uuid", vm.uuid) }
 
 	vm.define(t)
 	awaitPath(t, filepath.Join(vm.source, "intel-rapl:0", "energy_uj"), true)
-	await(t, "a defined machine in the metrics", listing, func() bool { return len(info()) == 1 })
+	wait.Until(t, "a defined machine in the metrics", listing, func() bool { return len(info()) == 1 })
 	vm.start(t)
-	await(t, "energy of a machine that has started", listing, func() bool { return energy() > 0 })
+	wait.Until(t, "energy of a machine that has started", listing, func() bool { return energy() > 0 })
 
 	mustVirsh(t, "destroy", vm.name)
-	await(t, "a machine that was destroyed draws no power", listing, func() bool {
-		power := g.watch.now().find("scaph_vm_power_watts", "uuid", vm.uuid)
-		return len(power) == 1 && power[0].value == 0
+	wait.Until(t, "a machine that was destroyed draws no power", listing, func() bool {
+		power := g.watch.now().Find("scaph_vm_power_watts", "uuid", vm.uuid)
+		return len(power) == 1 && power[0].Value == 0
 	})
 	awaitPath(t, vm.source, true) // it is still defined, and could not start without
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A server is a real Prometheus.
@@ -35,18 +37,18 @@ func testPrometheus(t *testing.T, g *ground) {
 	p := server{address: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 	start(t, "prometheus", "prometheus", "--config.file="+path, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+p.address)
-	await(t, "every target is up", 40*time.Second, func() bool {
+	wait.Until(t, "every target is up", 40*time.Second, func() bool {
 		value, ok := p.query(t.Context(), `sum(up{job="scaph"})`)
 		return ok && value == float64(len(targets))
 	})
 	for _, vm := range g.guests {
 		query := fmt.Sprintf(`sum(rate(scaph_vm_energy_joules_total{uuid=%q}[10s]))`, vm.uuid)
-		await(t, "the power of "+vm.name+" in Prometheus", 20*time.Second, func() bool {
+		wait.Until(t, "the power of "+vm.name+" in Prometheus", 20*time.Second, func() bool {
 			watts, ok := p.query(t.Context(), query)
 			return ok && watts > 0
 		})
 		query = fmt.Sprintf(`sum(rate(scaph_process_energy_joules_total{instance="127.0.0.1:%d"}[10s]))`, vm.metricsPort)
-		await(t, "the power of processes in "+vm.name, 20*time.Second, func() bool {
+		wait.Until(t, "the power of processes in "+vm.name, 20*time.Second, func() bool {
 			watts, ok := p.query(t.Context(), query)
 			return ok && watts > 0
 		})
@@ -100,7 +102,7 @@ func testPromtool(t *testing.T, g *ground) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, stdout, stderr := commandWithInput(t, s.text, "promtool", "check", "metrics"); code != 0 || stdout+stderr != "" {
+		if code, stdout, stderr := commandWithInput(t, s.Text, "promtool", "check", "metrics"); code != 0 || stdout+stderr != "" {
 			t.Errorf("%s: promtool exits with %d\n%s%s", address, code, stdout, stderr)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A rapl is the simulated RAPL, running, and the sysfs that it is part of.
@@ -39,7 +41,7 @@ func startRAPL(t *testing.T) *rapl {
 	}
 	d := start(t, "plant", filepath.Join(built.logs, "plant"), "-mount", mountPoint, "-frozen", "-lead", "200")
 	var address string
-	await(t, "the simulated RAPL is mounted", 10*time.Second, func() bool {
+	wait.Until(t, "the simulated RAPL is mounted", 10*time.Second, func() bool {
 		log, err := os.Open(d.log)
 		if err != nil {
 			return false

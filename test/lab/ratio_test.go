@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/test/lab/reads"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // A moment is a VM's energy and CPU time as exported, and what the kernel's clocks of its processes
@@ -44,7 +45,7 @@ func mark(t *testing.T, g *ground) []moment {
 		helpers[i] = virtiofsds(t, vm.source)
 	}
 	var first, fresh *scrape
-	await(t, "a fresh tick", 10*time.Second, func() bool {
+	wait.Until(t, "a fresh tick", 10*time.Second, func() bool {
 		s, err := fetch(ctx, g.meter.metricsURL())
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +54,7 @@ func mark(t *testing.T, g *ground) []moment {
 			first = s
 		}
 		fresh = s
-		return s.basis("scaph_zone_energy_joules_total") != first.basis("scaph_zone_energy_joules_total")
+		return s.Basis("scaph_zone_energy_joules_total") != first.Basis("scaph_zone_energy_joules_total")
 	})
 	moments := make([]moment, len(g.guests))
 	for i, vm := range g.guests {
@@ -62,8 +63,8 @@ func mark(t *testing.T, g *ground) []moment {
 		for _, pid := range helpers[i] {
 			m.helpers += cpuClock(t, pid)
 		}
-		m.energy = fresh.basis("scaph_vm_energy_joules_total", "uuid", vm.uuid)
-		m.exported = time.Duration(fresh.sum("scaph_vm_cpu_seconds_total", "uuid", vm.uuid)) * time.Microsecond
+		m.energy = fresh.Basis("scaph_vm_energy_joules_total", "uuid", vm.uuid)
+		m.exported = time.Duration(fresh.Sum("scaph_vm_cpu_seconds_total", "uuid", vm.uuid)) * time.Microsecond
 	}
 	return moments
 }

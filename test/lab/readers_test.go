@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs/sysfs"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // powercapOf gives a sysfs whose powercap is a VM's directory, for readers that want to be told
@@ -50,28 +52,28 @@ func testNodeExporter(t *testing.T, g *ground) {
 		"--path.sysfs="+powercapOf(t, vm), "--web.listen-address="+address)
 	var s *scrape
 	var before uint64
-	await(t, "node_exporter answers", 20*time.Second, func() bool {
+	wait.Until(t, "node_exporter answers", 20*time.Second, func() bool {
 		before = hostReads(t, vm, "intel-rapl:0")
 		var err error
 		s, err = fetch(t.Context(), "http://"+address+"/metrics")
 		return err == nil
 	})
 	after := hostReads(t, vm, "intel-rapl:0")
-	for _, one := range s.find("node_scrape_collector_success", "collector", "rapl") {
-		if one.value != 1 {
+	for _, one := range s.Find("node_scrape_collector_success", "collector", "rapl") {
+		if one.Value != 1 {
 			t.Error("node_exporter's rapl collector failed")
 		}
 	}
-	packages := s.find("node_rapl_package_joules_total", "index", "0")
+	packages := s.Find("node_rapl_package_joules_total", "index", "0")
 	if len(packages) != 1 {
 		t.Fatalf("node_rapl_package_joules_total: %v", packages)
 	}
-	if v := packages[0].microjoules(); v < before || v > after {
+	if v := packages[0].Microjoules(); v < before || v > after {
 		t.Errorf("node_exporter shows %d µJ, the file went from %d to %d", v, before, after)
 	}
 	for _, name := range []string{"node_rapl_core_joules_total", "node_rapl_dram_joules_total"} {
-		if len(s.find(name)) != 1 {
-			t.Errorf("%s: %v", name, s.find(name))
+		if len(s.Find(name)) != 1 {
+			t.Errorf("%s: %v", name, s.Find(name))
 		}
 	}
 }

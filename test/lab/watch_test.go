@@ -90,22 +90,22 @@ func (w *watcher) allowOutage(allowed bool) {
 // take judges one scrape. The caller holds the lock.
 func (w *watcher) take(s *scrape) {
 	w.scrapes++
-	w.slowest = max(w.slowest, s.ended.Sub(s.begun))
+	w.slowest = max(w.slowest, s.Ended.Sub(s.Begun))
 	if err := s.identity(); err != nil {
-		w.fault(s.ended, err.Error())
+		w.fault(s.Ended, err.Error())
 	}
 	if w.last != nil {
-		w.gap = max(w.gap, s.ended.Sub(w.last.ended))
+		w.gap = max(w.gap, s.Ended.Sub(w.last.Ended))
 		for _, fall := range falls(w.last, s) {
-			w.fault(s.ended, fall)
+			w.fault(s.Ended, fall)
 		}
 	}
 	w.last = s
-	for _, vm := range s.find("scaph_vm_info") {
-		uuid := vm.labels["uuid"]
-		value := s.sum("scaph_vm_energy_joules_total", "uuid", uuid, "zone", "package") % vmRange
+	for _, vm := range s.Find("scaph_vm_info") {
+		uuid := vm.Labels["uuid"]
+		value := s.Sum("scaph_vm_energy_joules_total", "uuid", uuid, "zone", "package") % vmRange
 		if have := w.series[uuid]; len(have) == 0 || have[len(have)-1].Value != value {
-			w.series[uuid] = append(have, reads.Value{Value: value, At: s.ended})
+			w.series[uuid] = append(have, reads.Value{Value: value, At: s.Ended})
 		}
 	}
 }
@@ -113,22 +113,22 @@ func (w *watcher) take(s *scrape) {
 // falls names the counters of energy and time that were smaller in the later of two scrapes, or gone
 // where they must stay. What counts the process itself begins anew when that does.
 func falls(before, after *scrape) []string {
-	now := make(map[string]float64, len(after.samples))
-	for _, one := range after.samples {
-		now[one.key()] = one.value
+	now := make(map[string]float64, len(after.Samples))
+	for _, one := range after.Samples {
+		now[one.Key] = one.Value
 	}
 	var found []string
-	for _, one := range before.samples {
-		if !strings.HasPrefix(one.name, "scaph_") ||
-			!strings.HasSuffix(one.name, "_joules_total") && !strings.HasSuffix(one.name, "_seconds_total") {
+	for _, one := range before.Samples {
+		if !strings.HasPrefix(one.Name, "scaph_") ||
+			!strings.HasSuffix(one.Name, "_joules_total") && !strings.HasSuffix(one.Name, "_seconds_total") {
 			continue
 		}
-		value, there := now[one.key()]
+		value, there := now[one.Key]
 		switch {
-		case there && value < one.value:
-			found = append(found, fmt.Sprintf("%s fell from %v to %v", one.key(), one.value, value))
-		case !there && one.labels["pid"] == "": // a listed process may go, nothing else
-			found = append(found, one.key()+" is gone")
+		case there && value < one.Value:
+			found = append(found, fmt.Sprintf("%s fell from %v to %v", one.Key, one.Value, value))
+		case !there && one.Labels["pid"] == "": // a listed process may go, nothing else
+			found = append(found, one.Key+" is gone")
 		}
 	}
 	return found

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs/sysfs"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // TestSharesNoCode holds what makes the plant a judge's instrument: a mistake of the product
@@ -86,9 +88,7 @@ func TestFrozenCountersStand(t *testing.T) {
 
 // TestPowercapShape has the tree read by prometheus/procfs, which knows the kernel's layout.
 func TestPowercapShape(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("mounting a FUSE file system takes root")
-	}
+	rights.Require(t, rights.FUSE)
 	root := t.TempDir()
 	mountPoint := filepath.Join(root, "class", "powercap")
 	if err := os.MkdirAll(mountPoint, 0o755); err != nil {

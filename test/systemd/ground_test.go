@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/source"
 )
 
 // The accounts that the tests use need no entry anywhere.
@@ -32,6 +34,7 @@ type ground struct {
 
 func newGround(t *testing.T) *ground {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	dir := publicDir(t)
 	g := &ground{t: t, config: filepath.Join(dir, "scaph-host.yaml"), tree: filepath.Join(dir, "tree")}
 	g.uuid = fmt.Sprintf("5ca90000-0000-4000-8000-%012d", os.Getpid())
@@ -167,16 +170,4 @@ func command(t *testing.T, env []string, args ...string) (output string, code in
 		t.Fatal(err)
 	}
 	return out.String(), cmd.ProcessState.ExitCode()
-}
-
-// eventually waits for what is to happen.
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(within); !happened(); <-ticker.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, within)
-		}
-	}
 }

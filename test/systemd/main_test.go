@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // built is what TestMain prepared for all tests; nothing writes to it afterwards.
@@ -57,26 +58,24 @@ func work() {
 	}
 }
 
+// needs are those of every test here. kill(1) is named by the units.
+var needs = []rights.Need{
+	rights.FUSE, rights.Program("systemd-analyze", "systemd"), rights.Program("systemd-sysusers", "systemd"), rights.Program("/bin/kill", "procps"),
+}
+
+func TestNeeds(t *testing.T) { rights.Require(t, needs...) }
+
 func run(m *testing.M) int {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprint(os.Stderr, "\n*** SYSTEMD TESTS SKIPPED: not root. No unit, mount or right of the service was tested.\n\n")
-		return 0
-	}
 	dir, err := os.MkdirTemp("", "scaph-systemd-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "systemd tests:", err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := prepare(dir); err != nil {
-		fmt.Fprintln(os.Stderr, "systemd tests:", err)
-		return 1
-	}
-	return m.Run()
+	return rights.Main(m, needs, func() error { return prepare(dir) })
 }
 
-// prepare installs what is missing and builds the programs, twice with different versions.
+// prepare builds the programs, twice with different versions.
 func prepare(dir string) error {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -92,7 +91,7 @@ func prepare(dir string) error {
 		return exec.Command("go", append(args, programs...)...)
 	}
 	host, guest := built.top+"/cmd/scaph-host", built.top+"/cmd/scaph-guest"
-	commands := []*exec.Cmd{exec.Command("./setup"), build("first", built.bin, host, guest), build("second", built.newBin, host)}
+	commands := []*exec.Cmd{build("first", built.bin, host, guest), build("second", built.newBin, host)}
 	for _, cmd := range commands {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%v: %w\n%s", cmd, err, out)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // TestReloadUnderTheUnitsRights asks the service, which may not mount, for what takes that right: it is refused, and a reader in the
@@ -18,7 +20,7 @@ func TestReloadUnderTheUnitsRights(t *testing.T) {
 	mount, serve := g.commands(built.bin)
 	m.pre(mount...)
 	p := m.start(serve...)
-	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	wait.Until(t, "the machine's directory", within, func() bool { return exists(g.vm) })
 	stop := startReader(t, g.vm)
 	good := readText(g.config)
 	inStore := []string{"scaph-fuse", "scaph-fuse-state"}
@@ -29,8 +31,8 @@ func TestReloadUnderTheUnitsRights(t *testing.T) {
 		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, want, func() bool { return strings.Count(p.log.String(), want) > before })
-		eventually(t, "a new value", func() bool { return changed(g.vm) })
+		wait.Until(t, want, within, func() bool { return strings.Count(p.log.String(), want) > before })
+		wait.Until(t, "a new value", within, func() bool { return changed(g.vm) })
 		if names := m.Names(); !slices.Equal(names, inStore) {
 			t.Errorf("in the store: %v", names)
 		}
@@ -63,7 +65,7 @@ func TestReloadMovesTheTree(t *testing.T) {
 	g, m := newGround(t), newManager(t)
 	host := filepath.Join(built.bin, "scaph-host")
 	p := m.start(host, "run", "--config", g.config)
-	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	wait.Until(t, "the machine's directory", within, func() bool { return exists(g.vm) })
 	good := readText(g.config)
 	for _, step := range []struct{ config, at string }{
 		{strings.Replace(good, g.tree, g.tree+"2", 1), g.tree + "2"},
@@ -76,16 +78,16 @@ func TestReloadMovesTheTree(t *testing.T) {
 		}
 		for _, path := range []string{g.tree, g.tree + "2"} {
 			vm := filepath.Join(path, filepath.Base(g.vm))
-			eventually(t, fmt.Sprintf("%q", step.at), func() bool { return (mounts(t, path) != nil) == (path == step.at) })
+			wait.Until(t, fmt.Sprintf("%q", step.at), within, func() bool { return (mounts(t, path) != nil) == (path == step.at) })
 			if path == step.at {
-				eventually(t, "a new value", func() bool { return changed(vm) })
+				wait.Until(t, "a new value", within, func() bool { return changed(vm) })
 			}
 		}
 		kept := 0
 		if step.at != "" {
 			kept = 2
 		}
-		eventually(t, fmt.Sprintf("%d descriptors in the store", kept), func() bool { return len(m.Names()) == kept })
+		wait.Until(t, fmt.Sprintf("%d descriptors in the store", kept), within, func() bool { return len(m.Names()) == kept })
 	}
 	p.end(syscall.SIGTERM)
 	if out, code := command(t, nil, host, "unmount", "--config", g.config); code != 0 {
@@ -116,10 +118,10 @@ func TestRestarts(t *testing.T) {
 	if out, err := m.run("systemctl", "start", service); err == nil {
 		t.Errorf("no sensor: %s", out)
 	}
-	eventually(t, "another start", func() bool { return show("NRestarts") != "0" })
+	wait.Until(t, "another start", within, func() bool { return show("NRestarts") != "0" })
 	began := time.Now()
 	write(t, config, good, 0o644)
-	eventually(t, "the service runs", func() bool { return m.mainPID(service) != "" })
+	wait.Until(t, "the service runs", within, func() bool { return m.mainPID(service) != "" })
 	t.Logf("it runs %v after the sensor came", time.Since(began))
 	if got := show("MemoryMax"); got != fmt.Sprint(512<<20) {
 		t.Errorf("MemoryMax=%s", got)

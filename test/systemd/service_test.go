@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/wait"
 )
 
 // commands gives what the unit runs, by a build of the program: nsenter is left out, which needs a service manager.
@@ -32,7 +34,7 @@ func TestMountOutlivesTheService(t *testing.T) {
 	}
 	p := m.start(serve...)
 	unprivileged(t, p.cmd.Process.Pid)
-	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	wait.Until(t, "the machine's directory", within, func() bool { return exists(g.vm) })
 	stop := startReader(t, g.vm)
 
 	for range 5 {
@@ -44,14 +46,14 @@ func TestMountOutlivesTheService(t *testing.T) {
 			t.Fatalf("a mount that the store holds was not left alone: %v", names)
 		}
 		p = m.start(serve...)
-		eventually(t, "a new value", func() bool { return changed(g.vm) })
+		wait.Until(t, "a new value", within, func() bool { return changed(g.vm) })
 	}
 	// An upgrade: the mount is the first build's, the service another's.
 	p.end(syscall.SIGTERM)
 	mount, serve = g.commands(built.newBin)
 	m.pre(mount...)
 	p = m.start(serve...)
-	eventually(t, "the new build", func() bool { return readText(filepath.Join(g.vm, "scaph/version")) == "second\n" })
+	wait.Until(t, "the new build", within, func() bool { return readText(filepath.Join(g.vm, "scaph/version")) == "second\n" })
 	stop()
 	if types := mounts(t, g.tree); !slices.Equal(types, []string{"fuse.scaph"}) {
 		t.Errorf("mounted at the tree's path: %v", types)
@@ -75,9 +77,9 @@ func TestStaleMountIsReplaced(t *testing.T) {
 	}
 	m.pre(mount...)
 	p := m.start(serve...)
-	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	wait.Until(t, "the machine's directory", within, func() bool { return exists(g.vm) })
 	stop := startReader(t, g.vm)
-	eventually(t, "two values", func() bool { return changed(g.vm) })
+	wait.Until(t, "two values", within, func() bool { return changed(g.vm) })
 	stop()
 
 	// Served by another: nothing of it is touched.
@@ -186,7 +188,7 @@ func TestOrdinaryUser(t *testing.T) {
 	mount, serve := g.commands(built.bin)
 	m.pre(mount...)
 	p := m.start(serve...)
-	eventually(t, "the machine's directory", func() bool { return exists(g.vm) })
+	wait.Until(t, "the machine's directory", within, func() bool { return exists(g.vm) })
 	user := []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}
 	for _, c := range []struct {
 		args []string

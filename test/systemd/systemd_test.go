@@ -11,6 +11,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/test/source"
+	"github.com/scaph/scaph/test/wait"
 )
 
 // boot is the first process of a machine within this one: it has mounts, processes, host name and control groups of its own,
@@ -40,6 +43,7 @@ type machine struct {
 // bootMachine starts systemd with the units that are in dir/units.
 func bootMachine(t *testing.T, dir string) *machine {
 	t.Helper()
+	source.Depend(t, "cmd", "internal")
 	m := &machine{t: t, log: new(lockedBuffer)}
 	group := newCgroup(t)
 	write(t, filepath.Join(dir, "units/test.target"), "[Unit]\nDefaultDependencies=no\n", 0o644)
@@ -57,11 +61,11 @@ func bootMachine(t *testing.T, dir string) *machine {
 			t.Logf("systemd says:\n%s", m.log.String())
 		}
 	})
-	eventually(t, "the machine has begun", func() bool {
+	wait.Until(t, "the machine has begun", within, func() bool {
 		_, err := fmt.Sscan(readText(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", cmd.Process.Pid)), &m.pid)
 		return err == nil
 	})
-	eventually(t, "systemd answers", func() bool { _, err := m.run("systemctl", "list-units"); return err == nil })
+	wait.Until(t, "systemd answers", within, func() bool { _, err := m.run("systemctl", "list-units"); return err == nil })
 	return m
 }
 
@@ -83,7 +87,7 @@ func newCgroup(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		eventually(t, "the machine's control groups are empty", func() bool { removeGroups(dir); return !exists(dir) })
+		wait.Until(t, "the machine's control groups are empty", within, func() bool { removeGroups(dir); return !exists(dir) })
 	})
 	return dir
 }
@@ -204,12 +208,12 @@ prometheus: {enabled: false}
 	if mount := m.must("findmnt", "--noheadings", "--output", "FSTYPE,OPTIONS", "--mountpoint", tree); !strings.HasPrefix(mount, "fuse.scaph ro,nosuid,nodev,noexec") {
 		t.Errorf("mounted where libvirt looks: %q", mount)
 	}
-	eventually(t, "the machine's directory", func() bool { _, err := m.run("test", "-d", vm); return err == nil })
+	wait.Until(t, "the machine's directory", within, func() bool { _, err := m.run("test", "-d", vm); return err == nil })
 	stop := startReader(t, vm, m.inside()...)
 	for range 3 {
 		killed := m.mainPID(service)
 		m.must("kill", "-KILL", killed)
-		eventually(t, "systemd has started it again", func() bool { now := m.mainPID(service); return now != "" && now != killed })
+		wait.Until(t, "systemd has started it again", within, func() bool { now := m.mainPID(service); return now != "" && now != killed })
 	}
 	m.must("systemctl", "restart", service)
 	m.must("systemctl", "reload", service)

@@ -2,7 +2,7 @@
 //
 //	tally [arguments of go test] [-- arguments of the next run] ...
 //
-// It prints what packages print, the whole output of tests that fail, the reason of those that are
+// It prints what packages print, the whole output of tests that fail, for each package and reason how many tests are
 // skipped, and at last, alone on a line, "N passed, N failed, N skipped". Later runs are made even when
 // an earlier one fails. It exits 1 if anything failed, or if no test was executed at all.
 package main
@@ -10,11 +10,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 )
 
 func main() {
@@ -36,6 +40,7 @@ func main() {
 			fmt.Fprintln(os.Stderr, "tally:", cmd, "-", err)
 		}
 	}
+	t.summary()
 	fmt.Printf("\n%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	if !ok || t.failed > 0 || t.passed == 0 {
 		os.Exit(1)
@@ -68,6 +73,35 @@ type event struct {
 type tally struct {
 	out                     io.Writer
 	passed, failed, skipped int
+	notTested               map[reason]int
+}
+
+// A reason is why tests of a package were skipped, as they said it.
+type reason struct{ pkg, why string }
+
+// summary prints what was skipped, and why.
+func (t *tally) summary() {
+	if len(t.notTested) > 0 {
+		fmt.Fprintln(t.out, "\n*** SKIPPED, NOT PASSED:")
+	}
+	for _, r := range slices.SortedFunc(maps.Keys(t.notTested), func(a, b reason) int {
+		return cmp.Or(cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.why, b.why))
+	}) {
+		fmt.Fprintf(t.out, "*** %3d in %s: %s\n", t.notTested[r], r.pkg, r.why)
+	}
+}
+
+// why finds what a skipped test said last, without the place where it said so.
+func why(output string) string {
+	said := "no reason"
+	for line := range strings.Lines(output) {
+		if _, text, ok := strings.Cut(line, "_test.go:"); ok {
+			_, said, _ = strings.Cut(strings.TrimSpace(text), ": ")
+		} else if rest, ok := strings.CutPrefix(line, "        "); ok { // of several lines
+			said += "; " + strings.TrimSpace(rest)
+		}
+	}
+	return said
 }
 
 // slow is how long a test takes, in seconds, before its end is worth a line: a sign of life.
@@ -108,13 +142,20 @@ func (t *tally) read(events io.Reader) {
 					fmt.Fprintf(t.out, "--- PASS: %s (%.1fs)\n", e.Test, e.Elapsed)
 				}
 				delete(outputs, key)
-			case e.Action == "fail", e.Action == "skip":
-				if e.Action == "fail" {
-					t.failed++
-					failures[e.Package]++
-				} else {
-					t.skipped++
+			case e.Action == "skip":
+				t.skipped++
+				if t.notTested == nil {
+					t.notTested = map[reason]int{}
 				}
+				text := ""
+				if o := outputs[key]; o != nil {
+					text = o.String()
+				}
+				t.notTested[reason{e.Package, why(text)}]++
+				delete(outputs, key)
+			case e.Action == "fail":
+				t.failed++
+				failures[e.Package]++
 				if o := outputs[key]; o != nil {
 					_, _ = t.out.Write(o.Bytes())
 					delete(outputs, key)

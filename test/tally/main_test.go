@@ -15,8 +15,15 @@ func TestRead(t *testing.T) {
 {"Action":"pass","Package":"a","Test":"TestSlow","Elapsed":7}
 {"Action":"output","Package":"a","Test":"TestBad","Output":"what is wrong\n"}
 {"Action":"fail","Package":"a","Test":"TestBad"}
-{"Action":"output","Package":"a","Test":"TestNot","Output":"why it is skipped\n"}
+{"Action":"output","Package":"a","Test":"TestNot","Output":"=== RUN   TestNot\n"}
+{"Action":"output","Package":"a","Test":"TestNot","Output":"    x_test.go:7: needs this\n"}
+{"Action":"output","Package":"a","Test":"TestNot","Output":"        needs that\n"}
+{"Action":"output","Package":"a","Test":"TestNot","Output":"--- SKIP: TestNot (0.00s)\n"}
 {"Action":"skip","Package":"a","Test":"TestNot"}
+{"Action":"output","Package":"a","Test":"TestToo","Output":"    x_test.go:9: needs this\n"}
+{"Action":"output","Package":"a","Test":"TestToo","Output":"        needs that\n"}
+{"Action":"skip","Package":"a","Test":"TestToo"}
+{"Action":"skip","Package":"b","Test":"TestMute"}
 {"Action":"output","Package":"a","Output":"FAIL a\n"}
 {"Action":"fail","Package":"a"}
 not an event
@@ -27,10 +34,11 @@ not an event
 	var out bytes.Buffer
 	tally := tally{out: &out}
 	tally.read(strings.NewReader(events))
-	if tally.passed != 2 || tally.failed != 3 || tally.skipped != 1 {
+	tally.summary()
+	if tally.passed != 2 || tally.failed != 3 || tally.skipped != 3 {
 		t.Errorf("%d passed, %d failed, %d skipped", tally.passed, tally.failed, tally.skipped)
 	}
-	for _, want := range []string{"--- PASS: TestSlow", "what is wrong", "why it is skipped", "FAIL a", "not an event", "b.go:1: no", "TestCut of c did not end:\nso far"} {
+	for _, want := range []string{"--- PASS: TestSlow", "what is wrong", "FAIL a", "not an event", "b.go:1: no", "***   2 in a: needs this; needs that\n***   1 in b: no reason\n", "TestCut of c did not end:\nso far"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not printed", want)
 		}

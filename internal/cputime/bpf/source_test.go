@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/test/rights"
 )
 
 func start(t testing.TB) *Source {
@@ -24,9 +25,10 @@ func start(t testing.TB) *Source {
 
 func startOn(t testing.TB, domains *cputime.Domains, ringSize uint32) *Source {
 	t.Helper()
+	rights.Require(t, rights.Root)
 	p, err := open("/proc", domains, ringSize)
 	if err != nil {
-		t.Fatalf("these tests need root, or CAP_BPF and CAP_PERFMON: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
@@ -387,9 +389,7 @@ func TestSteadyStateAllocatesNothingPerProcess(t *testing.T) {
 
 // TestTwoCapabilitiesAreEnough loads the programs as nobody, with CAP_BPF and CAP_PERFMON, and without.
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("it takes root to become nobody with chosen capabilities")
-	}
+	rights.Require(t, rights.Root)
 	dir, err := os.MkdirTemp("/tmp", "cputime-bpf-")
 	if err != nil {
 		t.Fatal(err)
@@ -436,15 +436,21 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	}
 }
 
-// TestPinnedProcessPaysForItsSocket takes each CPU for a socket of its own.
-func TestPinnedProcessPaysForItsSocket(t *testing.T) {
+// twoCPUs is the need of two processors to tell apart.
+func twoCPUs() error {
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if !allowed.IsSet(0) || !allowed.IsSet(1) {
-		t.Skip("this machine has one CPU: nothing to tell apart")
+		return errors.New("needs the CPUs 0 and 1")
 	}
+	return nil
+}
+
+// TestPinnedProcessPaysForItsSocket takes each CPU for a socket of its own.
+func TestPinnedProcessPaysForItsSocket(t *testing.T) {
+	rights.Require(t, twoCPUs)
 	cpus, err := cputime.ReadTopology("/sys", "/proc")
 	if err != nil {
 		t.Fatal(err)

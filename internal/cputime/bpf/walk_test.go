@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // startWalking makes a source that walks. This machine's kernel must be able to: else nothing here would be tested.
@@ -25,6 +27,7 @@ func startWalking(t testing.TB) *Source {
 // startWalk makes a walk by itself.
 func startWalk(t *testing.T, first, most int) *walk {
 	t.Helper()
+	rights.Require(t, rights.Root)
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +38,7 @@ func startWalk(t *testing.T, first, most int) *walk {
 	}
 	w, err := newWalk(kernel, l, first, most)
 	if err != nil {
-		t.Fatalf("these tests need Linux 6.7, and root or CAP_BPF and CAP_PERFMON: %v", err)
+		t.Fatalf("these tests need Linux 6.7: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := w.close(); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/test/rights"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md and the golden files anew")
@@ -127,11 +128,8 @@ func TestTableIsInOrder(t *testing.T) {
 }
 
 func TestPromtool(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Fatal("promtool is missing: install the package prometheus")
-	}
-	cmd := exec.Command(promtool, "check", "metrics")
+	rights.Require(t, rights.Program("promtool", "prometheus"))
+	cmd := exec.Command("promtool", "check", "metrics")
 	cmd.Stdin = bytes.NewReader(text(t, gather(t, host(3))))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)

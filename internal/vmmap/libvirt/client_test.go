@@ -18,6 +18,7 @@ import (
 	"libvirt.org/go/libvirt"
 
 	"github.com/scaph/scaph/internal/vmmap"
+	"github.com/scaph/scaph/test/rights"
 )
 
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -34,6 +35,14 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// library is the need of libvirt.so.0, which is looked for at run time.
+func library() error {
+	if _, err := libvirt.GetVersion(); err != nil {
+		return fmt.Errorf("needs libvirt's library (apt-get install libvirt0): %w", err)
+	}
+	return nil
 }
 
 // until polls a condition, for at most as long as what it waits for may take.
@@ -64,6 +73,7 @@ func announced(c *Client) func() bool {
 
 // The driver that is built into the library: no daemon, but events and all states.
 func TestTestDriver(t *testing.T) {
+	rights.Require(t, library)
 	c, err := Open("test:///default", silent)
 	if err != nil {
 		t.Fatal(err)
@@ -113,6 +123,7 @@ func TestTestDriver(t *testing.T) {
 }
 
 func TestAnUnreachableDaemonIsAnError(t *testing.T) {
+	rights.Require(t, library)
 	c, err := Open("qemu+unix:///system?socket="+filepath.Join(t.TempDir(), "none"), silent)
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +135,7 @@ func TestAnUnreachableDaemonIsAnError(t *testing.T) {
 }
 
 func TestListAfterCloseIsAnError(t *testing.T) {
+	rights.Require(t, library)
 	c, err := Open("test:///default", silent)
 	if err != nil {
 		t.Fatal(err)
@@ -166,9 +178,7 @@ func checkSockets(t *testing.T, uri string) {
 // Without libvirt.so.0 the program runs, and Open says what is missing. The test binary is run in a
 // root directory with the C library alone.
 func TestWithoutTheLibrary(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: chroot(2) takes root")
-	}
+	rights.Require(t, rights.Root)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 // privateDirs gives a libvirtd directories of its own in place of the machine's, in a mount namespace of its own, so that
@@ -37,14 +39,9 @@ type daemon struct {
 // newDaemon starts a libvirtd. Its domains are removed when the test ends.
 func newDaemon(t *testing.T) *daemon {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED, NOT PASSED: a libvirtd of our own takes root")
-	}
-	for _, program := range []string{"libvirtd", "virsh", "unshare", "qemu-system-x86_64"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("%v: install libvirt-daemon-system, libvirt-clients, qemu-system-x86", err)
-		}
-	}
+	rights.Require(t, rights.Root, library,
+		rights.Program("libvirtd", "libvirt-daemon-system"), rights.Program("virsh", "libvirt-clients"),
+		rights.Program("unshare", "util-linux"), rights.Program("qemu-system-x86_64", "qemu-system-x86"))
 	// A short path: the name of a socket has 108 bytes. All may enter it, for qemu runs as another user.
 	root, err := os.MkdirTemp("", "vmmap")
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/scaph/scaph/test/metrics"
 )
 
 // A Judge collects the scrapes of one run.
@@ -34,14 +36,14 @@ func New() *Judge { return &Judge{last: make(map[string]float64)} }
 
 // Scrape takes the text of one scrape. They come in the order of time, those of a restarted meter too.
 func (j *Judge) Scrape(text string) error {
-	all, err := parseText(text)
+	exposition, err := metrics.Parse(text)
 	if err != nil {
 		return fmt.Errorf("the exposition cannot be read: %w", err)
 	}
 	s := scrape{zones: map[string]int64{}, accounts: map[string]int64{}, packages: map[string]int64{}, cpu: map[string]float64{}}
-	present := make(map[string]bool, len(all))
-	for _, x := range all {
-		present[x.key] = true
+	present := make(map[string]bool, len(exposition.Samples))
+	for _, x := range exposition.Samples {
+		present[x.Key] = true
 		j.monotone(x)
 		s.add(x)
 	}
@@ -57,59 +59,59 @@ func (j *Judge) Scrapes() int { return len(j.scrapes) }
 
 // monotone looks whether a counter fell. The series of a process may end and begin anew; those of zones, machines
 // and what is unattributed are compared over any gap.
-func (j *Judge) monotone(x series) {
-	if !strings.HasSuffix(x.name, "_joules_total") && x.name != "scaph_vm_cpu_seconds_total" {
+func (j *Judge) monotone(x metrics.Sample) {
+	if !strings.HasSuffix(x.Name, "_joules_total") && x.Name != "scaph_vm_cpu_seconds_total" {
 		return
 	}
-	before, known := j.last[x.key]
-	if x.name == "scaph_process_energy_joules_total" && x.labels["pid"] != "" {
-		known = known && j.before[x.key]
+	before, known := j.last[x.Key]
+	if x.Name == "scaph_process_energy_joules_total" && x.Labels["pid"] != "" {
+		known = known && j.before[x.Key]
 	}
-	if known && x.value < before {
-		j.decreases = append(j.decreases, fmt.Sprintf("%s fell from %v to %v", x.key, before, x.value))
+	if known && x.Value < before {
+		j.decreases = append(j.decreases, fmt.Sprintf("%s fell from %v to %v", x.Key, before, x.Value))
 	}
-	j.last[x.key] = x.value
+	j.last[x.Key] = x.Value
 }
 
-func (s *scrape) add(x series) {
-	kind := x.labels["zone"]
+func (s *scrape) add(x metrics.Sample) {
+	kind, energy := x.Labels["zone"], int64(x.Microjoules())
 	basis := kind == "package" || kind == "dram"
-	switch x.name {
+	switch x.Name {
 	case "scaph_zone_energy_joules_total":
-		s.zones[x.labels["path"]] = x.microjoules()
+		s.zones[x.Labels["path"]] = energy
 		if basis {
-			s.basis += x.microjoules()
+			s.basis += energy
 		}
 	case "scaph_vm_energy_joules_total":
 		if basis {
-			s.accounts[x.labels["uuid"]] += x.microjoules()
+			s.accounts[x.Labels["uuid"]] += energy
 		}
 		if kind == "package" {
-			s.packages[x.labels["uuid"]] += x.microjoules()
+			s.packages[x.Labels["uuid"]] += energy
 		}
 	case "scaph_process_energy_joules_total":
-		s.accounts[processes] += x.microjoules()
-		if x.labels["pid"] == "" {
-			s.rest = x.microjoules()
+		s.accounts[processes] += energy
+		if x.Labels["pid"] == "" {
+			s.rest = energy
 		}
 	case "scaph_retired_energy_joules":
 		of := "retired"
-		if x.labels["of"] == "process" {
+		if x.Labels["of"] == "process" {
 			of = processes
 		}
 		if basis {
-			s.accounts[of] += x.microjoules()
+			s.accounts[of] += energy
 		}
 	case "scaph_unattributed_energy_joules_total":
 		if basis {
-			s.accounts[x.labels["reason"]] += x.microjoules()
+			s.accounts[x.Labels["reason"]] += energy
 		}
 	case "scaph_vm_cpu_seconds_total":
-		s.cpu[x.labels["uuid"]] = x.value
+		s.cpu[x.Labels["uuid"]] = x.Value
 	case "scaph_errors_total":
-		s.errors += x.value
+		s.errors += x.Value
 	case "scaph_ledger_error_joules":
-		s.ledger = x.value
+		s.ledger = x.Value
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/test/rights"
 )
 
 func options(packages int) Options {
@@ -62,9 +64,7 @@ func TestTruthAddsUp(t *testing.T) {
 // mount shows m in a directory until the test ends.
 func mount(t *testing.T, m *Machine) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: the simulated machine is a FUSE file system; run this as root")
-	}
+	rights.Require(t, rights.FUSE)
 	dir := t.TempDir()
 	server, err := m.Mount(dir)
 	if err != nil {
