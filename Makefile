@@ -18,6 +18,9 @@ CGO      = $(if $(HAVE_CC),1,0)
 TAGS    := libvirt_dlopen
 # Nobody scrapes a guest over HTTP/2; without it the agent is 370 kB smaller.
 GUEST_TAGS := nethttpomithttp2
+# What is not ours is not worth inlining: 900 kB less.
+GUEST_GCFLAGS := $(foreach theirs,crypto/... net/... github.com/... golang.org/... google.golang.org/... go.yaml.in/...,-gcflags='$(theirs)=-l') \
+	-gcflags='github.com/scaph/...='
 CLI     := github.com/scaph/scaph/internal/cli
 LDFLAGS := -s -w $(if $(VERSION),-X $(CLI).version=$(VERSION)) $(if $(REVISION),-X $(CLI).revision=$(REVISION))
 
@@ -34,7 +37,7 @@ demo: build ## see it work on simulated power, on any machine
 build: ## build bin/scaph-host and bin/scaph-guest (static)
 	$(if $(HAVE_CC),,@echo 'no C compiler: scaph-host is built without the libvirt rung')
 	CGO_ENABLED=$(CGO) $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/scaph-host ./cmd/scaph-host
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(GUEST_TAGS) -ldflags '$(LDFLAGS)' -o bin/scaph-guest ./cmd/scaph-guest
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(GUEST_TAGS) $(GUEST_GCFLAGS) -ldflags '$(LDFLAGS)' -o bin/scaph-guest ./cmd/scaph-guest
 
 # Guests have little room: this bounds what the agent may import.
 GUEST_BYTES = 15000000

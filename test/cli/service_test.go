@@ -101,6 +101,7 @@ func (s *service) start() {
 			s.t.Logf("log:\n%s", s.logged())
 		}
 	})
+	s.url = "http://" + s.awaitLog(`address=(127\.0\.0\.1:\d+)`)
 }
 
 func (s *service) logged() string {
