@@ -124,7 +124,7 @@ func TestBrokenConfigurations(t *testing.T) {
 			}
 			s.hup()
 			refused++
-			s.await("count of the refused reload", func() bool { return s.joules(`scaph_errors_total{component="reload"`) == refused })
+			s.await("count of the refused reload", func() bool { return s.joules("scaph_errors_total", "component", "reload") == refused })
 			if !strings.Contains(s.logged(), broken.key) {
 				t.Errorf("the log does not name %s:\n%s", broken.key, s.logged())
 			}
