@@ -76,26 +76,10 @@ func build(ctx context.Context, top, to, pkg string, flags ...string) error {
 	return nil
 }
 
-// build builds the mutant with the compiler's overlay: the source tree stays as it is.
+// build builds the mutant.
 func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
-	original := filepath.Join(top, m.file)
-	text, err := os.ReadFile(original)
+	base, err := m.overlay(top, dir)
 	if err != nil {
-		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
-	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return meter{}, fmt.Errorf("mutant %q: %s has its text %d times, not once; mend the mutant:\n%s", m.name, m.file, n, m.old)
-	}
-	base := filepath.Join(dir, strings.Map(letters, m.name))
-	mutated := base + ".go"
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
-		return meter{}, err
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: mutated}})
-	if err != nil {
-		return meter{}, err
-	}
-	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
 		return meter{}, err
 	}
 	made := meter{name: m.name, path: base, args: hostArgs}
@@ -107,6 +91,29 @@ func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
 		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
 	}
 	return made, nil
+}
+
+// overlay writes what the go command needs to build the mutant while the source tree stays as it is: base.json, for
+// its flag -overlay. It returns base, a path in dir.
+func (m mutant) overlay(top, dir string) (base string, err error) {
+	original := filepath.Join(top, m.file)
+	text, err := os.ReadFile(original)
+	if err != nil {
+		return "", fmt.Errorf("mutant %q: %w", m.name, err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("mutant %q: %s has its text %d times, not once; mend the mutant:\n%s", m.name, m.file, n, m.old)
+	}
+	base = filepath.Join(dir, strings.Map(letters, m.name))
+	mutated := base + ".go"
+	if err := os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		return "", err
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {original: mutated}})
+	if err != nil {
+		return "", err
+	}
+	return base, os.WriteFile(base+".json", replace, 0o600)
 }
 
 func letters(r rune) rune {
