@@ -24,13 +24,13 @@ func mutants() []mutant {
 	return []mutant{
 		{
 			name: "wrap ignored", file: "internal/rapl/delta.go",
-			old: "step = Step{Outcome: Wrapped, Energy: rng - prev + cur}",
+			old: "step = wrapped(prev, cur, rng, unit)",
 			new: "step = Step{Outcome: Wrapped, Energy: cur}",
 		},
 		{
 			name: "power taken for energy", file: "internal/meter/zones.go",
-			old: "m.ledger.Settle(z.index, e, idle, span)",
-			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), idle, span)",
+			old: "m.ledger.Settle(z.index, e, ",
+			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), ",
 		},
 		{
 			name: "leader thread only", file: "internal/cputime/descriptors.go",
@@ -39,8 +39,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "previous window's CPU", file: "internal/meter/tick.go",
-			old: "\t\tm.charge(now)\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n",
-			new: "\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n\t\tm.charge(now)\n",
+			old: "\t\tm.charge(now)\n\t\tm.compareMirrors()\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, at)\n\t\t}\n",
+			new: "\t\tm.compareMirrors()\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, at)\n\t\t}\n\t\tm.charge(now)\n",
 		},
 		{
 			name: "name-keyed ledger", file: "internal/meter/machines.go",
@@ -49,8 +49,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "double discount in the guest", in: guestAlone, file: "internal/app/app.go",
-			old: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
-			new: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\toptions.Idle = ledger.None",
+			old: "a.meter.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
+			new: "a.meter.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\ta.meter.Idle = ledger.None",
 		},
 		{
 			name: "unseen spread over survivors", file: "internal/meter/processes.go",
