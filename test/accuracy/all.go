@@ -115,11 +115,12 @@ type report struct {
 	mu       sync.Mutex
 	verdicts map[string][]judged // of the product, by scenario
 	mutants  []examined
+	rules    [][]examined // mutants too, by rule
 	oracle   judged
 	real     []realRun
 }
 
-// examined is a mutant and why the judge found it out; no reason means that it got away.
+// examined is a mutant and why it was found out; no reason means that it got away.
 type examined struct {
 	name    string
 	reasons []string
@@ -166,7 +167,8 @@ func (r *report) observe(ctx context.Context, built programs, short bool) error 
 	return nil
 }
 
-// examine lets the judge judge the oracle, which must pass, and the mutants, which must not.
+// examine lets the judge judge the oracle, which must pass, and the mutants, which must not; and so with the tests that
+// hold a rule.
 func (r *report) examine(ctx context.Context, oracle meter, top, dir string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
@@ -191,6 +193,14 @@ func (r *report) examine(ctx context.Context, oracle meter, top, dir string) err
 			}
 			r.mutants[i] = examined{mutant.name, s.bounds.Broken(v)}
 			return nil
+		})
+	}
+	tests := rules()
+	r.rules = make([][]examined, len(tests))
+	for i, rule := range tests {
+		g.Go(func() (err error) {
+			r.rules[i], err = rule.examine(ctx, top, dir)
+			return err
 		})
 	}
 	return g.Wait()

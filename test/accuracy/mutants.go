@@ -24,13 +24,13 @@ func mutants() []mutant {
 	return []mutant{
 		{
 			name: "wrap ignored", file: "internal/rapl/delta.go",
-			old: "step = Step{Outcome: Wrapped, Energy: rng - prev + cur}",
+			old: "step = wrapped(prev, cur, rng, unit)",
 			new: "step = Step{Outcome: Wrapped, Energy: cur}",
 		},
 		{
 			name: "power taken for energy", file: "internal/meter/zones.go",
-			old: "m.ledger.Settle(z.index, e, idle, span)",
-			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), idle, span)",
+			old: "m.ledger.Settle(z.index, e, ",
+			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), ",
 		},
 		{
 			name: "leader thread only", file: "internal/cputime/descriptors.go",
@@ -39,8 +39,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "previous window's CPU", file: "internal/meter/tick.go",
-			old: "\t\tm.charge(now)\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n",
-			new: "\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, now)\n\t\t}\n\t\tm.charge(now)\n",
+			old: "\t\tm.charge(now)\n\t\tm.compareMirrors()\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, at)\n\t\t}\n",
+			new: "\t\tm.compareMirrors()\n\t\tfor _, z := range m.zones {\n\t\t\tm.settle(z, at)\n\t\t}\n\t\tm.charge(now)\n",
 		},
 		{
 			name: "name-keyed ledger", file: "internal/meter/machines.go",
@@ -49,8 +49,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "double discount in the guest", in: guestAlone, file: "internal/app/app.go",
-			old: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
-			new: "options.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\toptions.Idle = ledger.None",
+			old: "a.meter.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }",
+			new: "a.meter.MaxPower = func(energy.Kind) energy.Watts { return rapl.MaxPlatformPower }\n\t\ta.meter.Idle = ledger.None",
 		},
 		{
 			name: "unseen spread over survivors", file: "internal/meter/processes.go",
@@ -76,26 +76,10 @@ func build(ctx context.Context, top, to, pkg string, flags ...string) error {
 	return nil
 }
 
-// build builds the mutant with the compiler's overlay: the source tree stays as it is.
+// build builds the mutant.
 func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
-	original := filepath.Join(top, m.file)
-	text, err := os.ReadFile(original)
+	base, err := m.overlay(top, dir)
 	if err != nil {
-		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
-	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return meter{}, fmt.Errorf("mutant %q: %s has its text %d times, not once; mend the mutant:\n%s", m.name, m.file, n, m.old)
-	}
-	base := filepath.Join(dir, strings.Map(letters, m.name))
-	mutated := base + ".go"
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
-		return meter{}, err
-	}
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: mutated}})
-	if err != nil {
-		return meter{}, err
-	}
-	if err := os.WriteFile(base+".json", overlay, 0o600); err != nil {
 		return meter{}, err
 	}
 	made := meter{name: m.name, path: base, args: hostArgs}
@@ -107,6 +91,29 @@ func (m mutant) build(ctx context.Context, top, dir string) (meter, error) {
 		return meter{}, fmt.Errorf("mutant %q: %w", m.name, err)
 	}
 	return made, nil
+}
+
+// overlay writes what the go command needs to build the mutant while the source tree stays as it is: base.json, for
+// its flag -overlay. It returns base, a path in dir.
+func (m mutant) overlay(top, dir string) (base string, err error) {
+	original := filepath.Join(top, m.file)
+	text, err := os.ReadFile(original)
+	if err != nil {
+		return "", fmt.Errorf("mutant %q: %w", m.name, err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("mutant %q: %s has its text %d times, not once; mend the mutant:\n%s", m.name, m.file, n, m.old)
+	}
+	base = filepath.Join(dir, strings.Map(letters, m.name))
+	mutated := base + ".go"
+	if err := os.WriteFile(mutated, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		return "", err
+	}
+	replace, err := json.Marshal(map[string]map[string]string{"Replace": {original: mutated}})
+	if err != nil {
+		return "", err
+	}
+	return base, os.WriteFile(base+".json", replace, 0o600)
 }
 
 func letters(r rune) rune {

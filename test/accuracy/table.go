@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -18,7 +19,9 @@ func (r *report) write(out io.Writer, scenarios []scenario) bool {
 	fmt.Fprint(out, "\nThis machine, with real processes, a simulated RAPL, and a storm of processes of 20 ms:\n\n")
 	broken = append(broken, r.writeReal(out)...)
 	fmt.Fprint(out, "\nMutants of the product, and why the judge rejects them:\n\n")
-	broken = append(broken, r.writeMutants(out)...)
+	broken = append(broken, writeMutants(out, r.mutants)...)
+	fmt.Fprint(out, "\nFurther mutants, and what the tests of the product say to them:\n\n")
+	broken = append(broken, writeMutants(out, slices.Concat(r.rules...))...)
 	fmt.Fprintln(out)
 	for _, b := range broken {
 		fmt.Fprintln(out, "BROKEN ", b)
@@ -74,13 +77,13 @@ func (r *report) writeReal(out io.Writer) (broken []string) {
 	return broken
 }
 
-func (r *report) writeMutants(out io.Writer) (broken []string) {
-	for _, m := range r.mutants {
+func writeMutants(out io.Writer, mutants []examined) (broken []string) {
+	for _, m := range mutants {
 		if len(m.reasons) == 0 {
-			broken = append(broken, fmt.Sprintf("the judge does not notice the mutant %q", m.name))
+			broken = append(broken, fmt.Sprintf("nobody notices the mutant %q", m.name))
 			continue
 		}
-		fmt.Fprintf(out, "  %-29s %s\n", m.name+":", strings.Join(m.reasons[:min(2, len(m.reasons))], "; "))
+		fmt.Fprintf(out, "  %-39s %s\n", m.name+":", strings.Join(m.reasons[:min(2, len(m.reasons))], "; "))
 	}
 	return broken
 }

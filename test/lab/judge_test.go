@@ -82,6 +82,52 @@ func TestJudgeFollowsACounter(t *testing.T) {
 	}
 }
 
+// TestJudgeOfIncreasesCanFail shows what add notices. The honest samples are three scrapes of 10 J each, of a process
+// that is seen at 0, counts and ends, and of a VM that is created between the first two.
+func TestJudgeOfIncreasesCanFail(t *testing.T) {
+	const created, before = 1.5, 0.5 // the scrapes are at 1, 2 and 3 s
+	samples := func(rest, process, vm, retired [3]float64, vmCreated float64) []history {
+		series := func(name string, values [3]float64, labels ...string) history {
+			h := history{Metric: map[string]string{"__name__": name, "job": "j", "instance": "i"}}
+			for i := 0; i < len(labels); i += 2 {
+				h.Metric[labels[i]] = labels[i+1]
+			}
+			for i, v := range values {
+				if v >= 0 { // else it is not there
+					h.Values = append(h.Values, point{at: int64(1000 * (i + 1)), value: v})
+				}
+			}
+			return h
+		}
+		return []history{
+			series(zoneFamily, [3]float64{10, 20, 30}, "zone", "package"),
+			series(zoneFamily, [3]float64{7, 14, 21}, "zone", "core"),
+			series(processFamily, rest, "pid", ""),
+			series(processFamily, process, "pid", "7"),
+			series(vmFamily, vm, "uuid", "u", "zone", "package"),
+			series("scaph_vm_energy_joules_created", [3]float64{-1, vmCreated, vmCreated}, "uuid", "u", "zone", "package"),
+			series(retiredFamily, retired, "of", "process"),
+		}
+	}
+	for _, c := range []struct {
+		what                       string
+		rest, process, vm, retired [3]float64
+		created                    float64
+		faults                     bool
+	}{
+		{"honest", [3]float64{10, 12, 20}, [3]float64{0, 5, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 5}, created, false},
+		{"moves what it has shown", [3]float64{10, 12, 25}, [3]float64{0, 5, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 0}, created, true},
+		{"was never seen at 0", [3]float64{10, 12, 20}, [3]float64{-1, 5, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 5}, created, true},
+		{"takes a past along", [3]float64{10, 12, 20}, [3]float64{0, 5, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 5}, before, true},
+		{"a microjoule too much", [3]float64{10, 12, 20.000001}, [3]float64{0, 5, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 5}, created, true},
+		{"back and forth", [3]float64{10, 5, 20}, [3]float64{0, 12, -1}, [3]float64{-1, 3, 5}, [3]float64{0, 0, 5}, created, true},
+	} {
+		if s := add(samples(c.rest, c.process, c.vm, c.retired, c.created), 1000); (len(s.faults) > 0) != c.faults {
+			t.Errorf("%s: ratio %v, %q", c.what, s.ratio(), s.faults)
+		}
+	}
+}
+
 // replaced gives the honest scrape with one thing changed.
 func replaced(t *testing.T, before, after string) string {
 	t.Helper()

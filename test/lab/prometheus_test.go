@@ -5,7 +5,9 @@ package lab
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,20 +25,12 @@ type server struct{ address string }
 
 // testPrometheus has a real Prometheus server scrape the host and both guests.
 func testPrometheus(t *testing.T, g *ground) {
-	dir := t.TempDir()
 	targets := []string{g.meter.address}
 	for _, vm := range g.guests {
 		targets = append(targets, fmt.Sprintf("127.0.0.1:%d", vm.metricsPort))
 	}
-	config := "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: scaph\n  static_configs: [{targets: [\"" +
-		strings.Join(targets, `", "`) + "\"]}]\n"
-	path := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := server{address: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
-	start(t, "prometheus", "prometheus", "--config.file="+path, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+p.address)
+	p := startPrometheus(t, "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: scaph\n  static_configs: [{targets: [\""+
+		strings.Join(targets, `", "`)+"\"]}]\n")
 	wait.Until(t, "every target is up", 40*time.Second, func() bool {
 		value, ok := p.query(t.Context(), `sum(up{job="scaph"})`)
 		return ok && value == float64(len(targets))
@@ -64,31 +58,84 @@ func testPrometheus(t *testing.T, g *ground) {
 	}
 }
 
+// startPrometheus starts a server with a configuration.
+func startPrometheus(t *testing.T, config string) server {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := server{address: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+	start(t, "prometheus", "prometheus", "--config.file="+path, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+p.address)
+	return p
+}
+
 // query asks for one number.
 func (p server) query(ctx context.Context, promQL string) (value float64, ok bool) {
+	var result []struct{ Value point }
+	if err := p.ask(ctx, promQL, &result); err != nil || len(result) != 1 {
+		return 0, false
+	}
+	return result[0].Value.value, true
+}
+
+// A history is a series and its samples, as they were stored.
+type history struct {
+	Metric map[string]string
+	Values []point
+}
+
+// A point is one sample: Prometheus writes it as [seconds, "value"].
+type point struct {
+	at    int64 // ms since 1970, the time stamp of the scrape: all that comes from one has the same
+	value float64
+}
+
+func (p *point) UnmarshalJSON(b []byte) (err error) {
+	var at float64
+	var value string
+	if err := json.Unmarshal(b, &[]any{&at, &value}); err != nil {
+		return err
+	}
+	p.at = int64(math.Round(at * 1000))
+	p.value, err = strconv.ParseFloat(value, 64)
+	return err
+}
+
+// histories asks for the samples that a range selector selects.
+func (p server) histories(t *testing.T, selector string) (all []history) {
+	t.Helper()
+	if err := p.ask(t.Context(), selector, &all); err != nil {
+		t.Fatalf("%s: %v", selector, err)
+	}
+	return all
+}
+
+// ask evaluates an expression now.
+func (p server) ask(ctx context.Context, promQL string, result any) error {
 	address := "http://" + p.address + "/api/v1/query?" + url.Values{"query": {promQL}}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return 0, false
+		return err
 	}
 	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, false
+		return err
 	}
 	defer resp.Body.Close()
 	var answer struct {
-		Data struct {
-			Result []struct {
-				Value [2]any
-			}
-		}
+		Error string
+		Data  struct{ Result json.RawMessage }
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Data.Result) != 1 {
-		return 0, false
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return err
 	}
-	text, _ := answer.Data.Result[0].Value[1].(string)
-	value, err = strconv.ParseFloat(text, 64)
-	return value, err == nil
+	if answer.Error != "" {
+		return errors.New(answer.Error)
+	}
+	return json.Unmarshal(answer.Data.Result, result)
 }
 
 // testPromtool has promtool judge names, help and types on the host and in the guests.

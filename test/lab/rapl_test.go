@@ -39,7 +39,7 @@ func startRAPL(t *testing.T) *rapl {
 	if err := os.Mkdir(mountPoint, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d := start(t, "plant", filepath.Join(built.logs, "plant"), "-mount", mountPoint, "-frozen", "-lead", "200")
+	d := start(t, "plant-"+filepath.Base(sysfs), filepath.Join(built.logs, "plant"), "-mount", mountPoint, "-frozen", "-lead", "200")
 	var address string
 	wait.Until(t, "the simulated RAPL is mounted", 10*time.Second, func() bool {
 		log, err := os.Open(d.log)
