@@ -22,6 +22,7 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/export/terminal"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -109,7 +110,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 func table(ctx context.Context, out io.Writer, m *meter.Meter, g *guest) error {
 	live := isTerminal(out)
 	lines := 0
-	var before *meter.Snapshot
+	var before *snapshot.Snapshot
 	for now := m.Next(ctx, 0); now != nil; now = m.Next(ctx, now.Seq) {
 		if before == nil { // nothing to compare with yet
 			before = now

@@ -12,7 +12,7 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/export/prometheus"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vfs"
 )
 
@@ -222,7 +222,7 @@ func (h *host) feed(ctx context.Context, a *app.App) {
 }
 
 // reading is a VM's own meter: what it was charged, from the first time that it was seen.
-func reading(vm *meter.VM, overrides *config.Overrides, psys bool) vfs.Reading {
+func reading(vm *snapshot.VM, overrides *config.Overrides, psys bool) vfs.Reading {
 	profile, policy := overrides.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
 	r := vfs.Reading{
 		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
@@ -241,7 +241,7 @@ func reading(vm *meter.VM, overrides *config.Overrides, psys bool) vfs.Reading {
 }
 
 // kinds lists the kinds of zone that the host has.
-func kinds(s *meter.Snapshot) []energy.Kind {
+func kinds(s *snapshot.Snapshot) []energy.Kind {
 	var has [energy.Kinds]bool
 	for i := range s.Zones {
 		has[s.Zones[i].Kind] = true

@@ -13,6 +13,7 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/export/terminal"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 	"github.com/scaph/scaph/internal/vmmap/libvirt"
 )
@@ -90,7 +91,7 @@ func vmsCommand(e *cli.Env) *cobra.Command {
 				}
 				v := terminal.Between(first, now)
 				share := func(uuid string) string {
-					i := slices.IndexFunc(now.VMs, func(vm meter.VM) bool { return vm.UUID == uuid })
+					i := slices.IndexFunc(now.VMs, func(vm snapshot.VM) bool { return vm.UUID == uuid })
 					return now.VMs[i].Share // a View has the Snapshot's machines
 				}
 				if output == "json" {

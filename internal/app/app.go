@@ -22,6 +22,7 @@ import (
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // A Service runs until its context is done. An error ends the program.
@@ -62,11 +63,11 @@ type App struct {
 	starters      []func()
 	closers       []func() error // in the order of opening
 	zonesChanged  chan struct{}
-	retire        chan struct{}   // closed by Retire
-	retired       chan struct{}   // closed when nothing measures or publishes any more
-	before        *meter.Snapshot // the former's last, which counts until there is one of our own
-	heir          *kept           // what a successor goes on from; written before retired is closed
-	ready         bool            // for a successor; likewise
+	retire        chan struct{}      // closed by Retire
+	retired       chan struct{}      // closed when nothing measures or publishes any more
+	before        *snapshot.Snapshot // the former's last, which counts until there is one of our own
+	heir          *kept              // what a successor goes on from; written before retired is closed
+	ready         bool               // for a successor; likewise
 }
 
 // New opens the sources and makes the meter: all that can fail. Nothing runs until Run; whoever does not call Run calls
@@ -167,7 +168,7 @@ func newMeter(o meter.Options, basis string, saved ...[]byte) (*meter.Meter, err
 }
 
 // Latest returns the last Snapshot, nil before the first tick, with the faults that are not the meter's.
-func (a *App) Latest() *meter.Snapshot {
+func (a *App) Latest() *snapshot.Snapshot {
 	s := cmp.Or(a.Meter.Latest(), a.before)
 	if s == nil || a.failedReloads == nil {
 		return s
@@ -177,7 +178,7 @@ func (a *App) Latest() *meter.Snapshot {
 		return s
 	}
 	with := *s
-	with.Errors = append(with.Errors[:len(s.Errors):len(s.Errors)], meter.ErrorCount{Component: "reload", Count: n})
+	with.Errors = append(with.Errors[:len(s.Errors):len(s.Errors)], snapshot.ErrorCount{Component: "reload", Count: n})
 	return &with
 }
 

@@ -16,7 +16,7 @@ import (
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/test/rights"
 )
 
@@ -212,7 +212,7 @@ func TestFaults(t *testing.T) {
 }
 
 // hold holds a Snapshot to the identity and its counters to what they were.
-func hold(t *testing.T, s *meter.Snapshot, before map[string]energy.Microjoules) {
+func hold(t *testing.T, s *snapshot.Snapshot, before map[string]energy.Microjoules) {
 	t.Helper()
 	if s.LedgerError != 0 {
 		t.Fatalf("tick %d: ledger error %d µJ", s.Seq, s.LedgerError)

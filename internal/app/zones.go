@@ -8,8 +8,8 @@ import (
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // ticksPerLook is how many ticks pass between two looks for zones.
@@ -19,7 +19,7 @@ const ticksPerLook = 60
 func (a *App) unknown(zones []energy.Zone) bool {
 	s := a.Meter.Latest()
 	return s != nil && slices.ContainsFunc(zones, func(z energy.Zone) bool {
-		return !slices.ContainsFunc(s.Zones, func(have meter.Zone) bool {
+		return !slices.ContainsFunc(s.Zones, func(have snapshot.Zone) bool {
 			return !have.Missing && have.Path == z.Path && have.Name == z.Name && (have.Range != 0 || z.Range == 0)
 		})
 	})

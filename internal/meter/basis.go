@@ -5,6 +5,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Every zone is split among all, whether it is of the basis or not. So what is shown by kind of zone (VMs, what nobody
@@ -17,7 +18,7 @@ import (
 // zone's rows stays what the zone gave; the host and the meters of VMs get a shift.
 
 // inBasisOf sums the kinds of zone that count under a basis.
-func inBasisOf(e *Energies, psys bool) (sum energy.Microjoules) {
+func inBasisOf(e *snapshot.Energies, psys bool) (sum energy.Microjoules) {
 	for k := range energy.Kind(energy.Kinds) {
 		if isBasis(k, psys) {
 			sum += e.Of(k)
@@ -83,13 +84,13 @@ func (m *Meter) rebaseMeters() {
 }
 
 // charged sums what a VM was ever charged.
-func (m *Meter) charged(uuid string) Energies {
+func (m *Meter) charged(uuid string) snapshot.Energies {
 	a := m.machines.byUUID[uuid]
 	if a == nil {
 		return m.pastOf(uuid)
 	}
 	sum := m.formerly(a)
-	sum.add(m.energiesOf(a.series.slot))
+	sum.Add(m.energiesOf(a.series.slot))
 	return sum
 }
 
@@ -102,7 +103,7 @@ func (m *Meter) rebaseHost() {
 		m.shifts = append(m.shifts, held)
 	}
 	for _, was := range shown {
-		i := slices.IndexFunc(m.shifts, func(s HostSource) bool { return s.Source == was.Source })
+		i := slices.IndexFunc(m.shifts, func(s snapshot.HostSource) bool { return s.Source == was.Source })
 		if i < 0 {
 			m.shifts = append(m.shifts, was)
 			continue
@@ -118,11 +119,11 @@ func (m *Meter) rebaseHost() {
 }
 
 // hostSources sums the zones of a basis by source, with what was shown under another.
-func (m *Meter) hostSources(psys bool) []HostSource {
-	h := Host{Sources: slices.Clone(m.shifts)}
+func (m *Meter) hostSources(psys bool) []snapshot.HostSource {
+	h := snapshot.Host{Sources: slices.Clone(m.shifts)}
 	for _, z := range m.zones {
 		if isBasis(z.Kind, psys) {
-			h.add(&Zone{Zone: z.Zone, Created: z.created, Total: m.ledger.Total(z.index)})
+			h.Add(&snapshot.Zone{Zone: z.Zone, Created: z.created, Total: m.ledger.Total(z.index)})
 		}
 	}
 	return h.Sources
@@ -148,14 +149,14 @@ func (m *Meter) encodeBasis(e *encoder) {
 type savedBasis struct {
 	known  bool // version 2 does not tell, and is taken to be of this basis
 	psys   bool
-	shifts []HostSource
+	shifts []snapshot.HostSource
 	meters map[string]energy.Microjoules
 }
 
 func (d *decoder) basis() savedBasis {
 	b := savedBasis{known: true, psys: d.bool(), meters: make(map[string]energy.Microjoules)}
 	for range d.count() {
-		b.shifts = append(b.shifts, HostSource{Source: d.string(), Energy: energy.Microjoules(d.uint()), Created: d.time()})
+		b.shifts = append(b.shifts, snapshot.HostSource{Source: d.string(), Energy: energy.Microjoules(d.uint()), Created: d.time()})
 	}
 	for range d.count() {
 		uuid := d.string()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -36,7 +37,7 @@ func (w *world) on(t *testing.T, psys bool) *Meter {
 }
 
 // counters gives all that a Snapshot shows under names that do not depend on the basis.
-func countersOf(s *Snapshot, psys bool) map[string]energy.Microjoules {
+func countersOf(s *snapshot.Snapshot, psys bool) map[string]energy.Microjoules {
 	all := map[string]energy.Microjoules{"rest": inBasisOf(&s.Rest, psys), "host": s.Host.Energy}
 	for _, h := range s.Host.Sources {
 		all["host "+h.Source] = h.Energy
@@ -65,7 +66,7 @@ func countersOf(s *Snapshot, psys bool) map[string]energy.Microjoules {
 }
 
 // ofBasis holds a Snapshot against the identity, for the kinds of the basis.
-func ofBasis(t *testing.T, s *Snapshot, psys bool) {
+func ofBasis(t *testing.T, s *snapshot.Snapshot, psys bool) {
 	t.Helper()
 	var in, out energy.Microjoules
 	for _, z := range s.Zones {
@@ -158,8 +159,8 @@ func TestBasisChanges(t *testing.T) {
 }
 
 // increases sums what all parts gained between two Snapshots of one run.
-func increases(before, after *Snapshot, psys bool) energy.Microjoules {
-	sum := func(s *Snapshot) (e energy.Microjoules) {
+func increases(before, after *snapshot.Snapshot, psys bool) energy.Microjoules {
+	sum := func(s *snapshot.Snapshot) (e energy.Microjoules) {
 		for name, value := range countersOf(s, psys) {
 			switch name[:4] {
 			case "rest", "proc", "unat":

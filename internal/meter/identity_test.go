@@ -10,6 +10,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -23,7 +24,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	m := w.start(t)
 	m.Tick()
 	seen := watcher{}
-	second := func(used map[cputime.ID]time.Duration) *Snapshot {
+	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.noticed = nil
 		w.pass(time.Second, watts, used)
@@ -38,7 +39,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	w.onNotice = func() { w.vms = vmmap.NewMap([]vmmap.VM{aVM}, "") }
 	s := second(use(shell, time.Second, qemu, time.Second))
 	if got := s.VMs[0].Energy.Of(energy.Package); got != 20*energy.Joule || s.VMs[0].CPU != time.Second {
-		t.Errorf("the new VM has %v and %v, want 20 J and the second that it ran", got, s.VMs[0].CPU)
+		t.Errorf("the new snapshot.VM has %v and %v, want 20 J and the second that it ran", got, s.VMs[0].CPU)
 	}
 	if want := []vmmap.Process{{PID: qemu.PID, Start: qemu.Start}}; !slices.Equal(w.noticed, want) {
 		t.Errorf("noticed: %v, want %v", w.noticed, want)
@@ -58,7 +59,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	before := accounted(m.Latest())
 	s = second(use(other, 3*time.Second))
 	if got := s.VMs[1].Energy.Of(energy.Package); got < 40*energy.Joule-2 { // but for carried remainders
-		t.Errorf("after the exec the VM has %v, want all 40 J of that second", got)
+		t.Errorf("after the exec the snapshot.VM has %v, want all 40 J of that second", got)
 	}
 	if got := accounted(s) - before; got != 45*energy.Joule {
 		t.Errorf("the accounts hold %v more, want 45 J", got)
@@ -92,9 +93,9 @@ func TestOrdinaryVMsReserveNothing(t *testing.T) {
 		s := m.Latest()
 		identity(t, s)
 		for i := range s.VMs {
-			sum += s.VMs[i].Energy[energy.Package][Idle]
+			sum += s.VMs[i].Energy[energy.Package][snapshot.Idle]
 			if s.VMs[i].UUID == aVM.UUID {
-				real = s.VMs[i].Energy[energy.Package][Idle]
+				real = s.VMs[i].Energy[energy.Package][snapshot.Idle]
 			}
 		}
 		return sum, real
@@ -167,7 +168,7 @@ func TestNamesOfAnOrdinaryVMAreBounded(t *testing.T) {
 			t.Fatalf("%d and %d series, want that of the present name", len(s.VMs), len(s.FormerVMs))
 		}
 		all := s.VMs[0].Before
-		all.add(s.VMs[0].Energy)
+		all.Add(s.VMs[0].Energy)
 		if got, want := all.Of(energy.Package), energy.Microjoules(i+1)*40*energy.Joule; got < want || got > want+names {
 			t.Fatalf("its meter shows %v, want %v", got, want)
 		}

@@ -7,15 +7,16 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
 // A machine is the account of a virtual machine.
 type machine struct {
 	vmmap.VM
-	series *vmSeries   // of its present name
-	former []*vmSeries // of names that it had before, as long as they are shown
-	past   Energies    // what its series held that have been retired
+	series *vmSeries         // of its present name
+	former []*vmSeries       // of names that it had before, as long as they are shown
+	past   snapshot.Energies // what its series held that have been retired
 	// present says that it exists, running or not: the map has it, or an earlier run had it and nothing
 	// has contradicted that yet (libvirt may still be starting, and needs the machine's share to be there).
 	present bool

@@ -16,6 +16,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -102,26 +103,26 @@ type Meter struct {
 	rest       []row      // what each zone gave the processes that do not count in a series
 	row        []row      // scratch
 	candidates []*process // scratch
-	errors     []ErrorCount
-	duration   Histogram
-	lateness   Histogram
+	errors     []snapshot.ErrorCount
+	duration   snapshot.Histogram
+	lateness   snapshot.Histogram
 	seq        uint64
-	generation uint64        // of the saved state
-	created    time.Time     // of the state
-	exposed    time.Duration // for how long Snapshots could be seen, see expose
-	tickedAt   time.Duration // on Clock.Boot
-	published  bool          // the last tick's Snapshot was
-	waiting    *Snapshot     // the last tick's, for the disk
+	generation uint64             // of the saved state
+	created    time.Time          // of the state
+	exposed    time.Duration      // for how long Snapshots could be seen, see expose
+	tickedAt   time.Duration      // on Clock.Boot
+	published  bool               // the last tick's Snapshot was
+	waiting    *snapshot.Snapshot // the last tick's, for the disk
 	reserve    reserve
 	scratch    []byte                        // the encoded state
 	unsaved    bool                          // the last state could not be saved
 	lossy      bool                          // it was told that ends of processes are lost
-	shifts     []HostSource                  // what the host showed under another basis, less what its zones of this one held then
+	shifts     []snapshot.HostSource         // what the host showed under another basis, less what its zones of this one held then
 	meters     map[string]energy.Microjoules // the same of the meters of VMs, by UUID
 	restored   bool                          // some accounts are of an earlier run, and no Sample was taken yet
 
 	mu     sync.Mutex
-	latest atomic.Pointer[Snapshot]
+	latest atomic.Pointer[snapshot.Snapshot]
 	next   chan struct{} // guarded by mu; closed when latest changes
 }
 
@@ -163,10 +164,10 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 }
 
 // Latest gives the last Snapshot, nil before the first tick.
-func (m *Meter) Latest() *Snapshot { return m.latest.Load() }
+func (m *Meter) Latest() *snapshot.Snapshot { return m.latest.Load() }
 
 // Next waits for a Snapshot with a Seq above after, and gives the latest; nil when ctx is done.
-func (m *Meter) Next(ctx context.Context, after uint64) *Snapshot {
+func (m *Meter) Next(ctx context.Context, after uint64) *snapshot.Snapshot {
 	for {
 		m.mu.Lock()
 		next := m.next
@@ -182,7 +183,7 @@ func (m *Meter) Next(ctx context.Context, after uint64) *Snapshot {
 	}
 }
 
-func (m *Meter) publish(s *Snapshot) {
+func (m *Meter) publish(s *snapshot.Snapshot) {
 	m.latest.Store(s)
 	m.mu.Lock()
 	close(m.next)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -221,8 +222,8 @@ func TestStateThatCannotBeUsed(t *testing.T) {
 		"cut off": good[:len(good)/2], "one bit": flip(good), "garbage": []byte("hello"), "another version": append([]byte("scaph state 0\n"), good...),
 	} {
 		w.kept, w.ahead = bad, nil
-		s := func() *Snapshot { m := w.start(t); m.Tick(); return m.Latest() }()
-		if len(s.Errors) != 1 || s.Errors[0] != (ErrorCount{"state", 1}) {
+		s := func() *snapshot.Snapshot { m := w.start(t); m.Tick(); return m.Latest() }()
+		if len(s.Errors) != 1 || s.Errors[0] != (snapshot.ErrorCount{Component: "state", Count: 1}) {
 			t.Errorf("%s: errors %v, want one of state", name, s.Errors)
 		}
 	}
@@ -264,7 +265,7 @@ func TestStateIsSavedFirst(t *testing.T) {
 	m.State = saver(func() {
 		saves++
 		if s := m.Latest(); s != nil && s.Seq >= saves {
-			t.Errorf("at save %d, Snapshot %d was published already", saves, s.Seq)
+			t.Errorf("at save %d, snapshot.Snapshot %d was published already", saves, s.Seq)
 		}
 	})
 	for range 3 {
@@ -304,8 +305,8 @@ func TestGoneVM(t *testing.T) {
 	m = w.start(t) // even after a restart
 	m.Tick()
 	s = m.Latest()
-	if s.VMs[0].Energy.Of(energy.Package) != 40*energy.Joule || s.VMs[0].Before != (Energies{}) || s.Retired.VMs != (Energies{}) {
-		t.Errorf("the VM that came back has %v and %v before", s.VMs[0].Energy.Of(energy.Package), s.VMs[0].Before.Of(energy.Package))
+	if s.VMs[0].Energy.Of(energy.Package) != 40*energy.Joule || s.VMs[0].Before != (snapshot.Energies{}) || s.Retired.VMs != (snapshot.Energies{}) {
+		t.Errorf("the snapshot.VM that came back has %v and %v before", s.VMs[0].Energy.Of(energy.Package), s.VMs[0].Before.Of(energy.Package))
 	}
 	identity(t, s)
 }
@@ -346,7 +347,7 @@ func TestUnreadableZone(t *testing.T) {
 	if s = m.Latest(); s.Zones[0].Total != 80*energy.Joule || s.Zones[0].Failed {
 		t.Errorf("package %v after it could be read again, want 80 J", s.Zones[0].Total)
 	}
-	if len(s.Errors) != 1 || s.Errors[0] != (ErrorCount{"sensor", 1}) {
+	if len(s.Errors) != 1 || s.Errors[0] != (snapshot.ErrorCount{Component: "sensor", Count: 1}) {
 		t.Errorf("errors %v, want one of sensor", s.Errors)
 	}
 	identity(t, s)
@@ -374,7 +375,7 @@ func TestFaultsOfTheLookup(t *testing.T) {
 	w.vmFaults, w.conflicts = 3, 2
 	m := w.start(t)
 	m.Tick()
-	if s := m.Latest(); len(s.Errors) != 1 || s.Errors[0] != (ErrorCount{"vmmap", 3}) || s.Conflicts != 2 {
+	if s := m.Latest(); len(s.Errors) != 1 || s.Errors[0] != (snapshot.ErrorCount{Component: "vmmap", Count: 3}) || s.Conflicts != 2 {
 		t.Errorf("errors %v and %d conflicts, want 3 of vmmap and 2", s.Errors, s.Conflicts)
 	}
 }
@@ -495,7 +496,7 @@ func TestNext(t *testing.T) {
 	}
 	cancel()
 	if s := m.Next(ctx, 1); s != nil {
-		t.Errorf("a done context gives Snapshot %d", s.Seq)
+		t.Errorf("a done context gives snapshot.Snapshot %d", s.Seq)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // A process is the account of a process that is not part of a VM. It is opened when the process uses CPU
@@ -125,17 +126,17 @@ func (m *Meter) closeEnded() {
 func (m *Meter) rowsOf(s ledger.Slot) []row {
 	rows := make([]row, len(m.zones))
 	for i, z := range m.zones {
-		rows[i][Active], rows[i][Idle] = m.ledger.Energy(s, z.index)
+		rows[i][snapshot.Active], rows[i][snapshot.Idle] = m.ledger.Energy(s, z.index)
 	}
 	return rows
 }
 
 // energiesOf gives what a row holds, by kind of zone.
-func (m *Meter) energiesOf(s ledger.Slot) (e Energies) {
+func (m *Meter) energiesOf(s ledger.Slot) (e snapshot.Energies) {
 	for _, z := range m.zones {
 		active, idle := m.ledger.Energy(s, z.index)
-		e[z.Kind][Active] += active
-		e[z.Kind][Idle] += idle
+		e[z.Kind][snapshot.Active] += active
+		e[z.Kind][snapshot.Idle] += idle
 	}
 	return e
 }
@@ -148,13 +149,4 @@ func (m *Meter) powerOf(s ledger.Slot) (w energy.Watts) {
 		}
 	}
 	return w
-}
-
-// add puts another's energies to these.
-func (e *Energies) add(other Energies) {
-	for k := range e {
-		for p := range e[k] {
-			e[k][p] += other[k][p]
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -32,7 +33,7 @@ func newScraper(every time.Duration) *scraper {
 }
 
 // see scrapes when it is time.
-func (p *scraper) see(boot time.Duration, s *Snapshot) {
+func (p *scraper) see(boot time.Duration, s *snapshot.Snapshot) {
 	if boot < p.at {
 		return
 	}
@@ -40,7 +41,7 @@ func (p *scraper) see(boot time.Duration, s *Snapshot) {
 	p.scrape(s)
 }
 
-func (p *scraper) scrape(s *Snapshot) {
+func (p *scraper) scrape(s *snapshot.Snapshot) {
 	var parts, zones, most energy.Microjoules
 	now := map[string]bool{}
 	grow := func(name string, value energy.Microjoules, created time.Time) energy.Microjoules {
@@ -73,7 +74,7 @@ func (p *scraper) scrape(s *Snapshot) {
 		parts += grown
 		most = max(most, grown)
 	}
-	of := func(e *Energies) energy.Microjoules { return e.Of(energy.Package) + e.Of(energy.DRAM) }
+	of := func(e *snapshot.Energies) energy.Microjoules { return e.Of(energy.Package) + e.Of(energy.DRAM) }
 	for _, z := range s.Zones {
 		if z.Attributed {
 			zones += grow("zone "+z.Path, z.Total, z.Created)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Write-ahead. The state of each tick may be lost with what it lies on (a tmpfs, at a power cut), and the
@@ -69,15 +70,15 @@ type reserve struct {
 	held    time.Duration                // since when Snapshots are not published; 0: they are
 }
 
-func (m *Meter) newCeilings() []ceiling { return make([]ceiling, len(m.zones)*Parts) }
+func (m *Meter) newCeilings() []ceiling { return make([]ceiling, len(m.zones)*snapshot.Parts) }
 
 // eachShown calls f for each counter that is shown, until it returns false.
 func (m *Meter) eachShown(f func(v uint64, c *ceiling, least uint64) bool) bool {
 	row := func(s ledger.Slot, ceilings []ceiling) bool {
 		for i, z := range m.zones {
 			active, idle := m.ledger.Energy(s, z.index)
-			if !f(uint64(active), &ceilings[i*Parts+int(Active)], leastReserve) ||
-				!f(uint64(idle), &ceilings[i*Parts+int(Idle)], leastReserve) {
+			if !f(uint64(active), &ceilings[i*snapshot.Parts+int(snapshot.Active)], leastReserve) ||
+				!f(uint64(idle), &ceilings[i*snapshot.Parts+int(snapshot.Idle)], leastReserve) {
 				return false
 			}
 		}
@@ -90,7 +91,7 @@ func (m *Meter) eachShown(f func(v uint64, c *ceiling, least uint64) bool) bool 
 	}
 	for i, e := range m.rest {
 		for p, v := range e {
-			if !f(uint64(v), &m.reserve.fixed[ledger.Ended][i*Parts+p], leastReserve) {
+			if !f(uint64(v), &m.reserve.fixed[ledger.Ended][i*snapshot.Parts+p], leastReserve) {
 				return false
 			}
 		}

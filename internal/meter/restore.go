@@ -11,6 +11,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -33,7 +34,7 @@ type saved struct {
 }
 
 // A row is what an account holds of one zone.
-type row [Parts]energy.Microjoules
+type row [snapshot.Parts]energy.Microjoules
 
 type savedZone struct {
 	energy.Zone
@@ -199,7 +200,7 @@ func (m *Meter) restore(s *saved) {
 	}
 	open := func(slot ledger.Slot, rows []row) {
 		for i, r := range rows {
-			m.ledger.Add(slot, index[i], r[Active], r[Idle])
+			m.ledger.Add(slot, index[i], r[snapshot.Active], r[snapshot.Idle])
 		}
 	}
 	ordered := func(rows []row) []row { // as the ledger has them

@@ -7,6 +7,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -27,7 +28,7 @@ func (d *decoder) accounts2(s *saved) {
 		v := savedVMSeries{current: true}
 		v.uuid, v.name, v.cpu = a.UUID, a.Name, d.uint()
 		v.seen = time.Unix(int64(d.uint()), 0)
-		if before := d.energies(); before != (Energies{}) {
+		if before := d.energies(); before != (snapshot.Energies{}) {
 			s.retired[a.UUID] = []retired{{at: v.seen, rows: s.spread(&before)}}
 		}
 		v.rows = d.rows(zones)
@@ -55,7 +56,7 @@ func (d *decoder) accounts2(s *saved) {
 }
 
 // spread takes energy by kind of zone apart by zone: what the row of retired VMs holds of each zone is enough.
-func (s *saved) spread(e *Energies) []row {
+func (s *saved) spread(e *snapshot.Energies) []row {
 	rows := make([]row, len(s.zones))
 	left := *e
 	for i := range rows {
@@ -68,7 +69,7 @@ func (s *saved) spread(e *Energies) []row {
 	return rows
 }
 
-func (d *decoder) energies() (all Energies) {
+func (d *decoder) energies() (all snapshot.Energies) {
 	for k := range all {
 		for p := range all[k] {
 			all[k][p] = energy.Microjoules(d.uint())

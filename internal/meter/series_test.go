@@ -9,13 +9,14 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
 // one returns the series of a process id, or fails.
-func one(t *testing.T, s *Snapshot, pid int32) ProcessSeries {
+func one(t *testing.T, s *snapshot.Snapshot, pid int32) snapshot.ProcessSeries {
 	t.Helper()
-	var found []ProcessSeries
+	var found []snapshot.ProcessSeries
 	for _, v := range s.Series {
 		if v.PID == pid {
 			found = append(found, v)
@@ -27,7 +28,7 @@ func one(t *testing.T, s *Snapshot, pid int32) ProcessSeries {
 	return found[0]
 }
 
-func has(s *Snapshot, pid int32) bool {
+func has(s *snapshot.Snapshot, pid int32) bool {
 	for _, v := range s.Series {
 		if v.PID == pid {
 			return true
@@ -43,14 +44,14 @@ func TestSeries(t *testing.T) {
 	w.totals[shell], w.comms[shell] = 0, "sh"
 	m := w.start(t)
 	m.Tick()
-	second := func(used map[cputime.ID]time.Duration) *Snapshot {
+	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.pass(time.Second, []energy.Watts{40, 0, 0}, used)
 		m.Tick()
 		identity(t, m.Latest())
 		return m.Latest()
 	}
-	rest := func(s *Snapshot) energy.Microjoules { return s.Rest.Of(energy.Package) }
+	rest := func(s *snapshot.Snapshot) energy.Microjoules { return s.Rest.Of(energy.Package) }
 	s := second(use(shell, time.Second))
 	created := one(t, s, shell.PID).Created
 	for i := range 10 {
@@ -96,17 +97,17 @@ func TestSeriesOfAShortLife(t *testing.T) {
 	m.Tick()
 	s := m.Latest()
 	identity(t, s)
-	if len(s.Series) != 0 || s.Retired.Processes != (Energies{}) || s.Rest.Of(energy.Package) != 240*energy.Joule {
+	if len(s.Series) != 0 || s.Retired.Processes != (snapshot.Energies{}) || s.Rest.Of(energy.Package) != 240*energy.Joule {
 		t.Errorf("series %+v, retired %v, rest %v", s.Series, s.Retired.Processes, s.Rest.Of(energy.Package))
 	}
 }
 
 // counting returns a meter whose series of the process counts, and the step of a second.
-func counting(t *testing.T, w *world, id cputime.ID) (*Meter, func(used map[cputime.ID]time.Duration) *Snapshot) {
+func counting(t *testing.T, w *world, id cputime.ID) (*Meter, func(used map[cputime.ID]time.Duration) *snapshot.Snapshot) {
 	t.Helper()
 	m := w.start(t)
 	seen, adds := watcher{}, newScraper(0)
-	second := func(used map[cputime.ID]time.Duration) *Snapshot {
+	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.pass(time.Second, []energy.Watts{40, 0, 0}, used)
 		m.Tick()
@@ -279,7 +280,7 @@ func TestStateOfVersion2(t *testing.T) {
 	vm := s.VMs[0]
 	if s.Host.Energy != 180*energy.Joule || vm.Energy.Of(energy.Package) != 30_000_001 || vm.Before.Of(energy.Package) != 20*energy.Joule ||
 		vm.CPU != 2*time.Second || one(t, s, shell.PID).Energy != 78_749_999 {
-		t.Errorf("host %v, VM %+v, series %+v", s.Host, vm, s.Series)
+		t.Errorf("host %v, snapshot.VM %+v, series %+v", s.Host, vm, s.Series)
 	}
 	w.noCPU = false
 	m.Tick()
@@ -330,7 +331,7 @@ func TestSilentDisk(t *testing.T) {
 			t.Fatalf("nothing is shown %d s after the disk fell silent", i)
 		}
 	}
-	if s := m.Latest(); shown < 15 || shown > 25 || disk.asked != 1 || len(s.Errors) != 1 || s.Errors[0] != (ErrorCount{"state", 1}) {
+	if s := m.Latest(); shown < 15 || shown > 25 || disk.asked != 1 || len(s.Errors) != 1 || s.Errors[0] != (snapshot.ErrorCount{Component: "state", Count: 1}) {
 		t.Errorf("%d of 30 ticks shown, the disk was asked %d times, errors %v", shown, disk.asked, m.Latest().Errors)
 	}
 	disk.results <- nil // it has answered at last

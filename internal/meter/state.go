@@ -8,6 +8,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // The state is what makes a restart just a long tick: the last reading of every cumulative counter,
@@ -121,7 +122,7 @@ func (m *Meter) encodeVMSeries(e *encoder, s *vmSeries, ahead bool) {
 // encodeRow writes what a row holds of each zone, or its ceilings.
 func (m *Meter) encodeRow(e *encoder, s ledger.Slot, ceilings []ceiling) {
 	for i := range m.row {
-		m.row[i][Active], m.row[i][Idle] = m.ledger.Energy(s, m.zones[i].index)
+		m.row[i][snapshot.Active], m.row[i][snapshot.Idle] = m.ledger.Energy(s, m.zones[i].index)
 	}
 	e.rows(m.row, ceilings)
 }
@@ -162,7 +163,7 @@ func (e *encoder) rows(rows []row, ceilings []ceiling) {
 	for i := range rows {
 		for p, v := range rows[i] {
 			if ceilings != nil {
-				v = energy.Microjoules(ceilings[i*Parts+p].asked)
+				v = energy.Microjoules(ceilings[i*snapshot.Parts+p].asked)
 			}
 			e.uint(uint64(v))
 		}

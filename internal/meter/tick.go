@@ -6,6 +6,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Tick measures once and publishes. It is called by Run, and by tests; never by two at once.
@@ -84,25 +85,25 @@ func (m *Meter) count(component string, n int) {
 			return
 		}
 	}
-	m.errors = append(m.errors, ErrorCount{component, uint64(n)})
+	m.errors = append(m.errors, snapshot.ErrorCount{Component: component, Count: uint64(n)})
 }
 
-func (m *Meter) snapshot(wall time.Time) *Snapshot {
-	s := &Snapshot{
+func (m *Meter) snapshot(wall time.Time) *snapshot.Snapshot {
+	s := &snapshot.Snapshot{
 		Seq: m.seq, Time: wall, Interval: m.Interval,
 		CPUSource:   m.CPU.Name(),
-		Zones:       make([]Zone, len(m.zones)),
+		Zones:       make([]snapshot.Zone, len(m.zones)),
 		LedgerError: m.ledger.Audit(),
 		Errors:      slices.Clone(m.errors),
 		Duration:    m.duration,
 		Lateness:    m.lateness,
 		Created:     m.created,
-		Retired:     Retired{VMs: m.energiesOf(ledger.RetiredVMs), Processes: m.energiesOf(ledger.RetiredProcesses)},
+		Retired:     snapshot.Retired{VMs: m.energiesOf(ledger.RetiredVMs), Processes: m.energiesOf(ledger.RetiredProcesses)},
 	}
 	if m.VMs != nil {
 		s.Conflicts = m.VMs.Conflicts()
 		if n := m.VMs.Faults(); n > 0 {
-			s.Errors = append(s.Errors, ErrorCount{"vmmap", n})
+			s.Errors = append(s.Errors, snapshot.ErrorCount{Component: "vmmap", Count: n})
 		}
 	}
 	if m.machines.current != nil {
@@ -115,10 +116,10 @@ func (m *Meter) snapshot(wall time.Time) *Snapshot {
 	return s
 }
 
-func (m *Meter) showMachines(s *Snapshot) {
-	s.VMs = make([]VM, len(m.machines.ordered))
+func (m *Meter) showMachines(s *snapshot.Snapshot) {
+	s.VMs = make([]snapshot.VM, len(m.machines.ordered))
 	for i, a := range m.machines.ordered {
-		s.VMs[i] = VM{
+		s.VMs[i] = snapshot.VM{
 			UUID: a.UUID, Name: a.Name, Title: a.Title,
 			State: string(a.State), Present: a.present, Source: string(a.Source),
 			Project: a.Project, User: a.User, Flavor: a.Flavor,
@@ -130,21 +131,21 @@ func (m *Meter) showMachines(s *Snapshot) {
 	}
 	for _, v := range m.machines.series {
 		if !v.current() {
-			s.FormerVMs = append(s.FormerVMs, FormerVM{
+			s.FormerVMs = append(s.FormerVMs, snapshot.FormerVM{
 				UUID: v.machine.UUID, Name: v.name, Energy: m.energiesOf(v.slot), CPU: time.Duration(v.cpu), Created: v.created,
 			})
 		}
 	}
 }
 
-func (m *Meter) showProcesses(s *Snapshot) {
+func (m *Meter) showProcesses(s *snapshot.Snapshot) {
 	for i, z := range m.zones {
 		for p := range m.rest[i] {
 			s.Rest[z.Kind][p] += m.rest[i][p]
 		}
 	}
 	s.RestPower = m.powerOf(ledger.Ended)
-	s.Processes = make([]Process, 0, len(m.listed)+64)
+	s.Processes = make([]snapshot.Process, 0, len(m.listed)+64)
 	for _, a := range m.accounts {
 		power := m.powerOf(a.slot)
 		if !a.counted() {
@@ -153,7 +154,7 @@ func (m *Meter) showProcesses(s *Snapshot) {
 		if power == 0 && a.series == nil {
 			continue
 		}
-		p := Process{
+		p := snapshot.Process{
 			PID: a.id.PID, Start: a.id.Start, Comm: a.comm, Kernel: a.kernel,
 			CPU: time.Duration(a.cpu), Power: power,
 		}
@@ -166,9 +167,9 @@ func (m *Meter) showProcesses(s *Snapshot) {
 		}
 		s.Processes = append(s.Processes, p)
 	}
-	s.Series = make([]ProcessSeries, len(m.series))
+	s.Series = make([]snapshot.ProcessSeries, len(m.series))
 	for i, v := range m.series {
-		s.Series[i] = ProcessSeries{PID: v.pid, Comm: v.label.comm, Exe: v.exe, Created: v.created}
+		s.Series[i] = snapshot.ProcessSeries{PID: v.pid, Comm: v.label.comm, Exe: v.exe, Created: v.created}
 		if v.counts {
 			e := m.energiesOf(v.slot)
 			s.Series[i].Energy = m.inBasis(&e)
@@ -183,18 +184,18 @@ func (m *Meter) sumRest() {
 		for _, a := range m.accounts {
 			if !a.counted() {
 				active, idle := m.ledger.Energy(a.slot, z.index)
-				m.rest[i][Active] += active
-				m.rest[i][Idle] += idle
+				m.rest[i][snapshot.Active] += active
+				m.rest[i][snapshot.Idle] += idle
 			}
 		}
 	}
 }
 
 // inBasis sums the kinds of zone that count.
-func (m *Meter) inBasis(e *Energies) energy.Microjoules { return inBasisOf(e, m.Psys) }
+func (m *Meter) inBasis(e *snapshot.Energies) energy.Microjoules { return inBasisOf(e, m.Psys) }
 
 // showUnattributed sums the rows that nobody is charged for, for each kind of zone that counts.
-func (m *Meter) showUnattributed(s *Snapshot) {
+func (m *Meter) showUnattributed(s *snapshot.Snapshot) {
 	for _, row := range []struct {
 		slot   ledger.Slot
 		reason string
@@ -202,7 +203,7 @@ func (m *Meter) showUnattributed(s *Snapshot) {
 		e := m.energiesOf(row.slot)
 		for k := range energy.Kind(energy.Kinds) {
 			if isBasis(k, m.Psys) && m.hasKind(k) {
-				s.Unattributed = append(s.Unattributed, Unattributed{Kind: k, Reason: row.reason, Energy: e.Of(k)})
+				s.Unattributed = append(s.Unattributed, snapshot.Unattributed{Kind: k, Reason: row.reason, Energy: e.Of(k)})
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // The series of VMs: when they begin and end. A VM has an account by its UUID, and a series by UUID and name.
@@ -76,7 +77,7 @@ func (m *Meter) name(a *machine) {
 		if i := slices.IndexFunc(all, func(r retired) bool { return r.name == name }); i >= 0 {
 			r := all[i]
 			for z, e := range r.rows {
-				m.ledger.Move(ledger.RetiredVMs, s.slot, m.zones[z].index, e[Active], e[Idle])
+				m.ledger.Move(ledger.RetiredVMs, s.slot, m.zones[z].index, e[snapshot.Active], e[snapshot.Idle])
 			}
 			s.cpu, s.created = r.cpu, r.created
 			ms.setRetired(a.UUID, slices.Delete(all, i, i+1))
@@ -93,7 +94,7 @@ func compareVMSeries(a, b *vmSeries) int {
 }
 
 // pastOf sums what the retired series of a VM held.
-func (m *Meter) pastOf(uuid string) (sum Energies) {
+func (m *Meter) pastOf(uuid string) (sum snapshot.Energies) {
 	for _, r := range m.machines.retired[uuid] {
 		for z, e := range r.rows {
 			for p := range e {
@@ -105,17 +106,17 @@ func (m *Meter) pastOf(uuid string) (sum Energies) {
 }
 
 // before is what a VM's meter begins with: what the VM was charged elsewhere, and the shift of a change of the basis.
-func (m *Meter) before(a *machine) Energies {
+func (m *Meter) before(a *machine) snapshot.Energies {
 	sum := m.formerly(a)
-	sum[meterKind(m.Psys)][Active] += m.meters[a.UUID]
+	sum[meterKind(m.Psys)][snapshot.Active] += m.meters[a.UUID]
 	return sum
 }
 
 // formerly sums what a VM was charged in other series than its present one.
-func (m *Meter) formerly(a *machine) Energies {
+func (m *Meter) formerly(a *machine) snapshot.Energies {
 	sum := a.past
 	for _, s := range a.former {
-		sum.add(m.energiesOf(s.slot))
+		sum.Add(m.energiesOf(s.slot))
 	}
 	return sum
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -222,7 +223,7 @@ func (w *world) options() Options {
 }
 
 // identity holds a Snapshot against the identity of DESIGN's metrics: all that the zones gave is somebody's.
-func identity(t testing.TB, s *Snapshot) {
+func identity(t testing.TB, s *snapshot.Snapshot) {
 	t.Helper()
 	if s.LedgerError != 0 {
 		t.Errorf("tick %d: ledger error %d µJ", s.Seq, s.LedgerError)
@@ -232,8 +233,8 @@ func identity(t testing.TB, s *Snapshot) {
 	}
 }
 
-func accounted(s *Snapshot) (sum energy.Microjoules) {
-	of := func(e *Energies) energy.Microjoules { return e.Of(energy.Package) + e.Of(energy.DRAM) }
+func accounted(s *snapshot.Snapshot) (sum energy.Microjoules) {
+	of := func(e *snapshot.Energies) energy.Microjoules { return e.Of(energy.Package) + e.Of(energy.DRAM) }
 	for i := range s.VMs {
 		sum += of(&s.VMs[i].Energy)
 	}
@@ -255,7 +256,7 @@ func accounted(s *Snapshot) (sum energy.Microjoules) {
 // A watcher holds every counter of every Snapshot against its last value.
 type watcher map[string]energy.Microjoules
 
-func (w watcher) see(t testing.TB, s *Snapshot) {
+func (w watcher) see(t testing.TB, s *snapshot.Snapshot) {
 	t.Helper()
 	now := watcher{}
 	for _, z := range s.Zones {
@@ -265,7 +266,7 @@ func (w watcher) see(t testing.TB, s *Snapshot) {
 		vm := &s.VMs[i]
 		for k := range vm.Energy {
 			for p := range vm.Energy[k] {
-				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+Part(p).String()] = vm.Energy[k][p]
+				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+snapshot.Part(p).String()] = vm.Energy[k][p]
 			}
 			now["meter "+vm.UUID+energy.Kind(k).String()] = vm.Energy.Of(energy.Kind(k)) + vm.Before.Of(energy.Kind(k))
 		}
@@ -274,7 +275,7 @@ func (w watcher) see(t testing.TB, s *Snapshot) {
 		vm := &s.FormerVMs[i]
 		for k := range vm.Energy {
 			for p := range vm.Energy[k] {
-				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+Part(p).String()] = vm.Energy[k][p]
+				now["vm "+vm.UUID+vm.Name+energy.Kind(k).String()+snapshot.Part(p).String()] = vm.Energy[k][p]
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 const (
@@ -151,7 +152,7 @@ func TestWrapsOverRestarts(t *testing.T) {
 }
 
 // shown are a host's and its consumers' watts.
-func shownPower(s *Snapshot) (host, consumers energy.Watts) {
+func shownPower(s *snapshot.Snapshot) (host, consumers energy.Watts) {
 	for _, p := range s.Processes {
 		consumers += p.Power
 	}
@@ -356,8 +357,8 @@ func TestMirroredDies(t *testing.T) {
 	}
 }
 
-func power(s *Snapshot, id cputime.ID) energy.Watts {
-	i := slices.IndexFunc(s.Processes, func(p Process) bool { return p.PID == id.PID })
+func power(s *snapshot.Snapshot, id cputime.ID) energy.Watts {
+	i := slices.IndexFunc(s.Processes, func(p snapshot.Process) bool { return p.PID == id.PID })
 	if i < 0 {
 		return 0
 	}
@@ -422,7 +423,7 @@ func TestLostEndsAreToldOnce(t *testing.T) {
 	if n := strings.Count(log.String(), "ends of processes were lost"); n != 1 {
 		t.Errorf("told %d times: %s", n, log.String())
 	}
-	if e := m.Latest().Errors; len(e) != 1 || e[0] != (ErrorCount{"cputime", 35}) {
+	if e := m.Latest().Errors; len(e) != 1 || e[0] != (snapshot.ErrorCount{Component: "cputime", Count: 35}) {
 		t.Errorf("errors %v, want 35 of cputime", e)
 	}
 }

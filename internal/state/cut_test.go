@@ -17,6 +17,7 @@ import (
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -257,7 +258,7 @@ func (s *syncStore) Reserve(b []byte) {
 func (s *syncStore) Reserved() <-chan error { return s.results }
 
 // shown is what anybody may read of a Snapshot, in µJ and ns.
-func shown(s *meter.Snapshot) map[string]uint64 {
+func shown(s *snapshot.Snapshot) map[string]uint64 {
 	values := map[string]uint64{}
 	for _, z := range s.Zones {
 		values["zone "+z.Path] = uint64(z.Total)
@@ -296,7 +297,7 @@ func TestPowerCut(t *testing.T) {
 		s := newSyncStore(d)
 		m := l.meterOn(t, s)
 		read := map[string]uint64{}
-		var last *meter.Snapshot
+		var last *snapshot.Snapshot
 		for still := 0; l.second < ticks && still < after; {
 			l.pass()
 			m.Tick()
@@ -357,7 +358,7 @@ func countCalls(t *testing.T, ticks int) (first, all int) {
 	return first, d.calls
 }
 
-func hold(t *testing.T, what string, s *meter.Snapshot, read map[string]uint64) {
+func hold(t *testing.T, what string, s *snapshot.Snapshot, read map[string]uint64) {
 	t.Helper()
 	now := shown(s)
 	for name, v := range read {

@@ -6,7 +6,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // A builder collects series by metric. It takes its memory in slabs, and uses it again and again: a series of its own has
@@ -88,16 +88,16 @@ func (b *builder) addSince(id int, value float64, created time.Time, values ...s
 }
 
 // addHistogram adds a histogram without labels.
-func (b *builder) addHistogram(id int, h *meter.Histogram) {
+func (b *builder) addHistogram(id int, h *snapshot.Histogram) {
 	out := &dto.Histogram{SampleCount: &h.Count, SampleSum: &h.Sum}
 	if !b.start.IsZero() {
 		out.CreatedTimestamp = timestamppb.New(b.start)
 	}
 	var cumulative uint64
-	for i := range meter.DurationBounds {
+	for i := range snapshot.DurationBounds {
 		cumulative += h.Counts[i]
 		count := cumulative
-		out.Bucket = append(out.Bucket, &dto.Bucket{CumulativeCount: &count, UpperBound: &meter.DurationBounds[i]})
+		out.Bucket = append(out.Bucket, &dto.Bucket{CumulativeCount: &count, UpperBound: &snapshot.DurationBounds[i]})
 	}
 	b.metric(id, nil).Histogram = out
 }

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // begin runs a server; end stops it and returns how long that took.
@@ -195,11 +195,11 @@ func TestRequestInFlightIsAnswered(t *testing.T) {
 
 // slow is a Source whose Snapshot takes a while.
 type slow struct {
-	snapshot      *meter.Snapshot
+	snapshot      *snapshot.Snapshot
 	asked, answer chan struct{}
 }
 
-func (s *slow) Latest() *meter.Snapshot {
+func (s *slow) Latest() *snapshot.Snapshot {
 	select {
 	case s.asked <- struct{}{}:
 	case <-s.answer:

@@ -17,12 +17,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Source has the last Snapshot; nil before the first tick.
 type Source interface {
-	Latest() *meter.Snapshot
+	Latest() *snapshot.Snapshot
 }
 
 // TreeCounters count what happens to the tree of meters.

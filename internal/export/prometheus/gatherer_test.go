@@ -18,13 +18,13 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/test/rights"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md and the golden files anew")
 
-func gather(t testing.TB, s *meter.Snapshot) []*dto.MetricFamily {
+func gather(t testing.TB, s *snapshot.Snapshot) []*dto.MetricFamily {
 	t.Helper()
 	families, _, err := NewGatherer(fixed{s}, counters{}, Build{"1.2.3", "abc"}).Gather()
 	if err != nil {
@@ -92,8 +92,8 @@ func TestIdentityOfAScrape(t *testing.T) {
 // A registry checks what Gatherers of our own do not: names, types, labels, duplicates.
 func TestConsistency(t *testing.T) {
 	s := host(3)
-	s.Series = append(s.Series, meter.ProcessSeries{PID: 1, Comm: "\xff\x00\"\n\\", Exe: strings.Repeat("ü", 4096)})
-	s.FormerVMs = []meter.FormerVM{{UUID: s.VMs[0].UUID, Name: "\xffold"}}
+	s.Series = append(s.Series, snapshot.ProcessSeries{PID: 1, Comm: "\xff\x00\"\n\\", Exe: strings.Repeat("ü", 4096)})
+	s.FormerVMs = []snapshot.FormerVM{{UUID: s.VMs[0].UUID, Name: "\xffold"}}
 	checked, err := prom.Gatherers{prom.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, _, err := NewGatherer(fixed{s}, counters{}, Build{}).Gather()
 		return families, err
@@ -179,7 +179,7 @@ func TestPsysAsBasis(t *testing.T) {
 	for i := range s.Zones {
 		s.Zones[i].Attributed = s.Zones[i].Kind == energy.Psys
 	}
-	s.Rest = meter.Energies{energy.Package: {7, 7}, energy.Psys: {1e6, 2e6}}
+	s.Rest = snapshot.Energies{energy.Package: {7, 7}, energy.Psys: {1e6, 2e6}}
 	scrape := string(text(t, gather(t, s)))
 	for _, want := range []string{`vm="web-000",zone="psys"`, `{pid="",comm="",exe=""} 3` + "\n"} {
 		if !strings.Contains(scrape, want) {
@@ -218,9 +218,9 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 	}
 }
 
-type latest struct{ snapshot *meter.Snapshot }
+type latest struct{ snapshot *snapshot.Snapshot }
 
-func (l *latest) Latest() *meter.Snapshot { return l.snapshot }
+func (l *latest) Latest() *snapshot.Snapshot { return l.snapshot }
 
 // docs/metrics.md holds the table as it is. "make docs" writes it.
 func TestReference(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
-func options(s *meter.Snapshot) Options {
+func options(s *snapshot.Snapshot) Options {
 	return Options{
 		Program: "scaph-host", Build: Build{"1.2.3", "abc"}, Source: fixed{s}, Tree: counters{},
 		Listen: "127.0.0.1:0", Path: "/metrics", Logger: slog.New(slog.DiscardHandler),
@@ -206,9 +206,9 @@ func TestWebConfig(t *testing.T) {
 }
 
 // fresh is a Source that has a new Snapshot at every look, so that nothing is served from memory.
-type fresh struct{ *meter.Snapshot }
+type fresh struct{ *snapshot.Snapshot }
 
-func (f fresh) Latest() *meter.Snapshot {
+func (f fresh) Latest() *snapshot.Snapshot {
 	snapshot := *f.Snapshot
 	return &snapshot
 }

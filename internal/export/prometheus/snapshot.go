@@ -9,17 +9,17 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/export"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // seriesOf tells how many series a Snapshot has, about.
-func seriesOf(s *meter.Snapshot) int {
+func seriesOf(s *snapshot.Snapshot) int {
 	vms := len(s.VMs) + len(s.FormerVMs)
-	return 24 + 4*len(s.Zones) + vms*(3+len(kindsOf(s.Zones))*meter.Parts) + len(s.Series) + len(s.Unattributed) + len(s.Errors)
+	return 24 + 4*len(s.Zones) + vms*(3+len(kindsOf(s.Zones))*snapshot.Parts) + len(s.Series) + len(s.Unattributed) + len(s.Errors)
 }
 
 // addSnapshot adds all series of a Snapshot.
-func (b *builder) addSnapshot(s *meter.Snapshot) {
+func (b *builder) addSnapshot(s *snapshot.Snapshot) {
 	for _, e := range s.Errors {
 		b.add(errorsTotal, float64(e.Count), e.Component)
 	}
@@ -44,7 +44,7 @@ func (b *builder) addSnapshot(s *meter.Snapshot) {
 func clean(name string) string { return export.LabelValue(name) }
 
 // WriteText writes a Snapshot in the text format of Prometheus.
-func WriteText(w io.Writer, s *meter.Snapshot) error {
+func WriteText(w io.Writer, s *snapshot.Snapshot) error {
 	b := new(builder)
 	b.reset(seriesOf(s))
 	b.addSnapshot(s)
@@ -58,7 +58,7 @@ func WriteText(w io.Writer, s *meter.Snapshot) error {
 
 // kindsOf gives the kinds of zone that consumers are charged for: those that the sensor has, without a
 // psys that is only shown.
-func kindsOf(zones []meter.Zone) []energy.Kind {
+func kindsOf(zones []snapshot.Zone) []energy.Kind {
 	var has [energy.Kinds]bool
 	for i := range zones {
 		if z := &zones[i]; int(z.Kind) < len(has) && (z.Kind != energy.Psys || z.Attributed) {
@@ -74,7 +74,7 @@ func kindsOf(zones []meter.Zone) []energy.Kind {
 	return kinds
 }
 
-func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {
+func addVMs(b *builder, s *snapshot.Snapshot, kinds []energy.Kind) {
 	for i := range s.VMs {
 		vm := &s.VMs[i]
 		uuid, name := clean(vm.UUID), clean(vm.Name)
@@ -93,9 +93,9 @@ func addVMs(b *builder, s *meter.Snapshot, kinds []energy.Kind) {
 }
 
 // addMeter adds the counters of a VM.
-func addMeter(b *builder, e *meter.Energies, cpu time.Duration, created time.Time, kinds []energy.Kind, uuid, name string) {
+func addMeter(b *builder, e *snapshot.Energies, cpu time.Duration, created time.Time, kinds []energy.Kind, uuid, name string) {
 	for _, kind := range kinds {
-		for part := range meter.Part(meter.Parts) {
+		for part := range snapshot.Part(snapshot.Parts) {
 			b.addSince(vmEnergy, e[kind][part].Joules(), created, uuid, name, kind.String(), part.String())
 		}
 	}
@@ -103,7 +103,7 @@ func addMeter(b *builder, e *meter.Energies, cpu time.Duration, created time.Tim
 }
 
 // addProcesses adds the series of processes, and the sum of all others over the zones of the identity.
-func addProcesses(b *builder, s *meter.Snapshot) {
+func addProcesses(b *builder, s *snapshot.Snapshot) {
 	for i := range s.Series {
 		p := &s.Series[i]
 		b.addSince(processEnergy, p.Energy.Joules(), p.Created, strconv.Itoa(int(p.PID)), clean(p.Comm), clean(p.Exe))

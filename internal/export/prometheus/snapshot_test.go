@@ -5,13 +5,13 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // fixed is a Source that always has the same Snapshot.
-type fixed struct{ *meter.Snapshot }
+type fixed struct{ *snapshot.Snapshot }
 
-func (f fixed) Latest() *meter.Snapshot { return f.Snapshot }
+func (f fixed) Latest() *snapshot.Snapshot { return f.Snapshot }
 
 // counters are TreeCounters that never move.
 type counters struct{}
@@ -23,28 +23,28 @@ func (counters) Panics() uint64  { return 1 }
 // host makes the Snapshot of a two-socket host with n virtual machines and twice as many processes. Its
 // identity holds: the zones have what the consumers have. Figures are large and uneven, so that a
 // rounding anywhere shows.
-func host(n int) *meter.Snapshot {
+func host(n int) *snapshot.Snapshot {
 	created := time.Unix(1_600_000_000, 0)
-	s := &meter.Snapshot{
+	s := &snapshot.Snapshot{
 		Seq: 7, Time: time.Unix(1_700_000_000, 0), Interval: time.Second,
 		CPUSource: "procfs", VMSource: "libvirt", Created: created,
-		Errors: []meter.ErrorCount{{Component: "rapl", Count: 2}, {Component: "vmmap", Count: 0}},
+		Errors: []snapshot.ErrorCount{{Component: "rapl", Count: 2}, {Component: "vmmap", Count: 0}},
 	}
 	for _, d := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 10 * time.Second} {
 		s.Duration.Observe(d)
 		s.Lateness.Observe(d / 10)
 	}
 	var sum [energy.Kinds]energy.Microjoules
-	charge := func(e *meter.Energies, seed int) {
+	charge := func(e *snapshot.Energies, seed int) {
 		for _, k := range []energy.Kind{energy.Package, energy.Core, energy.DRAM} {
-			for p := range meter.Part(meter.Parts) {
+			for p := range snapshot.Part(snapshot.Parts) {
 				e[k][p] = energy.Microjoules(1_000_000_007*uint64(seed+1) + 7919*uint64(k) + 104729*uint64(p))
 				sum[k] += e[k][p]
 			}
 		}
 	}
 	for i := range n {
-		vm := meter.VM{
+		vm := snapshot.VM{
 			UUID: fmt.Sprintf("6b1f3c2e-0000-4000-8000-%012x", i), Name: fmt.Sprintf("web-%03d", i),
 			Title: "a machine", State: "running", Source: "libvirt", Project: "p", User: "u", Flavor: "m1.small",
 			VCPUs: 4, PID: int32(1000 + i), CPU: time.Duration(i) * time.Second, Power: energy.Watts(i) / 3, Created: created,
@@ -53,11 +53,11 @@ func host(n int) *meter.Snapshot {
 		s.VMs = append(s.VMs, vm)
 	}
 	for i := range 2 * n {
-		p := meter.Process{PID: int32(5000 + i), Start: uint64(i), Comm: "worker", Exe: "/usr/bin/worker", Power: 1, Listed: i < 50}
+		p := snapshot.Process{PID: int32(5000 + i), Start: uint64(i), Comm: "worker", Exe: "/usr/bin/worker", Power: 1, Listed: i < 50}
 		if p.Listed {
 			p.Energy = energy.Microjoules(333_333_333 * uint64(i+1))
 			sum[energy.Package] += p.Energy
-			s.Series = append(s.Series, meter.ProcessSeries{PID: p.PID, Comm: p.Comm, Exe: p.Exe, Energy: p.Energy, Created: created})
+			s.Series = append(s.Series, snapshot.ProcessSeries{PID: p.PID, Comm: p.Comm, Exe: p.Exe, Energy: p.Energy, Created: created})
 		}
 		s.Processes = append(s.Processes, p)
 	}
@@ -66,13 +66,13 @@ func host(n int) *meter.Snapshot {
 	charge(&s.Retired.Processes, 765_432)
 	for i, reason := range []string{"idle", "unreserved", "unseen"} {
 		for _, k := range []energy.Kind{energy.Package, energy.DRAM} {
-			u := meter.Unattributed{Kind: k, Reason: reason, Energy: energy.Microjoules(1_234_567_891 * uint64(i+1))}
+			u := snapshot.Unattributed{Kind: k, Reason: reason, Energy: energy.Microjoules(1_234_567_891 * uint64(i+1))}
 			sum[k] += u.Energy
 			s.Unattributed = append(s.Unattributed, u)
 		}
 	}
 	zone := func(path, name string, kind energy.Kind, pkg int, total energy.Microjoules) {
-		s.Zones = append(s.Zones, meter.Zone{
+		s.Zones = append(s.Zones, snapshot.Zone{
 			Zone: energy.Zone{
 				Path: path, Name: name, Kind: kind, Package: pkg, Die: -1,
 				Range: 262143328850, Source: energy.SourcePowercap,
@@ -93,7 +93,7 @@ func host(n int) *meter.Snapshot {
 		zone(path+":1", "dram", energy.DRAM, pkg, part(energy.DRAM))
 	}
 	zone("intel-rapl:2", "psys", energy.Psys, -1, 1)
-	s.Host = meter.Host{Energy: sum[energy.Package] + sum[energy.DRAM], Power: 66.6, Source: energy.SourcePowercap}
-	s.Host.Sources = []meter.HostSource{{Source: energy.SourcePowercap, Energy: s.Host.Energy, Power: s.Host.Power, Live: true}}
+	s.Host = snapshot.Host{Energy: sum[energy.Package] + sum[energy.DRAM], Power: 66.6, Source: energy.SourcePowercap}
+	s.Host.Sources = []snapshot.HostSource{{Source: energy.SourcePowercap, Energy: s.Host.Energy, Power: s.Host.Power, Live: true}}
 	return s
 }

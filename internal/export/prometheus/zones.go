@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // addHost adds what each source gave to the host. A source that only an earlier run had keeps its energy, and has no
 // power.
-func addHost(b *builder, host *meter.Host) {
+func addHost(b *builder, host *snapshot.Host) {
 	for _, s := range host.Sources {
 		b.addSince(hostEnergy, s.Energy.Joules(), s.Created, s.Source)
 		if s.Live {
@@ -26,7 +26,7 @@ type zoneSeries struct{ zone, pkg, path string }
 // addZones adds the zones' series. Zones of earlier runs may have the labels of a zone that is there now: the kernel
 // gave it another name, or the sensor is another. They are one series, since a scrape must not have one twice, and
 // since its sum does not fall.
-func addZones(b *builder, zones []meter.Zone) {
+func addZones(b *builder, zones []snapshot.Zone) {
 	mirrors := 0
 	var done []zoneSeries
 	for i := range zones {
@@ -44,7 +44,7 @@ func addZones(b *builder, zones []meter.Zone) {
 }
 
 // addZone adds the series of those zones that have the labels of the first.
-func addZone(b *builder, labels zoneSeries, zones []meter.Zone) {
+func addZone(b *builder, labels zoneSeries, zones []snapshot.Zone) {
 	type bySource struct {
 		source  string
 		energy  energy.Microjoules
@@ -88,7 +88,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func labelsOf(z *meter.Zone) zoneSeries {
+func labelsOf(z *snapshot.Zone) zoneSeries {
 	labels := zoneSeries{zone: z.Kind.String(), path: clean(z.Path)}
 	if z.Package >= 0 {
 		labels.pkg = strconv.Itoa(z.Package)

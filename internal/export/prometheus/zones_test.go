@@ -9,11 +9,11 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // rendered writes a Snapshot, and makes sure that no series is in it twice.
-func rendered(t *testing.T, s *meter.Snapshot) string {
+func rendered(t *testing.T, s *snapshot.Snapshot) string {
 	t.Helper()
 	var out bytes.Buffer
 	if err := WriteText(&out, s); err != nil {
@@ -37,8 +37,8 @@ func rendered(t *testing.T, s *meter.Snapshot) string {
 
 // After a change from RAPL to the estimate, each source keeps its own; and zones that look alike are one series.
 func TestZonesOfEarlierRuns(t *testing.T) {
-	zone := func(path, name string, die int, source string, missing bool, total energy.Microjoules) meter.Zone {
-		z := meter.Zone{
+	zone := func(path, name string, die int, source string, missing bool, total energy.Microjoules) snapshot.Zone {
+		z := snapshot.Zone{
 			Zone:  energy.Zone{Path: path, Name: name, Die: die, Source: source},
 			Total: total, Attributed: true, Missing: missing, Resets: 1, Uncertain: 2,
 		}
@@ -47,14 +47,14 @@ func TestZonesOfEarlierRuns(t *testing.T) {
 		}
 		return z
 	}
-	s := &meter.Snapshot{
-		Zones: []meter.Zone{
+	s := &snapshot.Snapshot{
+		Zones: []snapshot.Zone{
 			zone("zone:0", "package-0", -1, energy.SourceEstimate, false, 5*energy.Joule),
 			zone("zone:0", "package-0", -1, energy.SourcePowercap, true, 100*energy.Joule),        // another sensor
 			zone("zone:0", "package-0-die-0", 0, energy.SourcePowercap, true, 20*energy.Joule),    // another kernel
 			zone("intel-rapl:1", "package-0", -1, energy.SourcePowercap, true, 1000*energy.Joule), // elsewhere
 		},
-		Host: meter.Host{Energy: 1125 * energy.Joule, Power: 5, Source: energy.SourceEstimate, Sources: []meter.HostSource{
+		Host: snapshot.Host{Energy: 1125 * energy.Joule, Power: 5, Source: energy.SourceEstimate, Sources: []snapshot.HostSource{
 			{Source: energy.SourceEstimate, Energy: 5 * energy.Joule, Power: 5, Live: true},
 			{Source: energy.SourcePowercap, Energy: 1120 * energy.Joule},
 		}},

@@ -11,7 +11,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/export"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // A VMRecord is one virtual machine for other programs.
@@ -37,7 +37,7 @@ func Records(v View, share func(uuid string) string) []VMRecord {
 	kinds := basis(v.Snapshot)
 	records := make([]VMRecord, 0, len(v.VMs))
 	for _, vm := range v.VMs {
-		var parts [meter.Parts]energy.Microjoules
+		var parts [snapshot.Parts]energy.Microjoules
 		for k, in := range kinds {
 			for p := range parts {
 				if in {
@@ -48,7 +48,7 @@ func Records(v View, share func(uuid string) string) []VMRecord {
 		r := VMRecord{
 			Name: vm.Name, UUID: vm.UUID, State: vm.State, Source: vm.Source, VCPUs: vm.VCPUs, PID: vm.PID,
 			PowerWatts: float64(vm.Power), EnergyJoules: vm.Energy.Joules(),
-			ActiveJoules: parts[meter.Active].Joules(), IdleJoules: parts[meter.Idle].Joules(),
+			ActiveJoules: parts[snapshot.Active].Joules(), IdleJoules: parts[snapshot.Idle].Joules(),
 			CPUSeconds: vm.CPU.Seconds(), Simulated: v.Simulated,
 		}
 		if share != nil {

@@ -12,13 +12,13 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Source gives the Snapshots.
 type Source interface {
 	// Next waits for a Snapshot with a Seq above after; nil when ctx is done.
-	Next(ctx context.Context, after uint64) *meter.Snapshot
+	Next(ctx context.Context, after uint64) *snapshot.Snapshot
 }
 
 // Options say what is written, and how often.
@@ -29,7 +29,7 @@ type Options struct {
 	VMsOnly   bool           // list virtual machines only, no other consumers
 	Live      bool           // each round takes the place of the one before; for terminals only
 	// Raw writes a Snapshot instead of a round, for programs that read along; nil for people.
-	Raw func(io.Writer, *meter.Snapshot) error
+	Raw func(io.Writer, *snapshot.Snapshot) error
 }
 
 // Printer writes rounds.
@@ -66,7 +66,7 @@ func (p *Printer) Run(ctx context.Context) error {
 }
 
 // round formats one round.
-func (p *Printer) round(b *bytes.Buffer, before, now *meter.Snapshot) error {
+func (p *Printer) round(b *bytes.Buffer, before, now *snapshot.Snapshot) error {
 	if p.options.Raw != nil {
 		return p.options.Raw(b, now)
 	}
@@ -91,7 +91,7 @@ func (p *Printer) round(b *bytes.Buffer, before, now *meter.Snapshot) error {
 }
 
 // WriteRound writes one round as Run does, of two Snapshots that the caller has; before may be nil.
-func WriteRound(w io.Writer, before, now *meter.Snapshot, o Options) error {
+func WriteRound(w io.Writer, before, now *snapshot.Snapshot, o Options) error {
 	var b bytes.Buffer
 	if err := (&Printer{options: o}).round(&b, before, now); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -24,29 +24,29 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const joule = energy.Joule
 
 // pair gives two Snapshots of a two-socket host, ten seconds apart.
-func pair() (before, now *meter.Snapshot) {
-	snapshot := func(seconds int) *meter.Snapshot {
+func pair() (before, now *snapshot.Snapshot) {
+	snapshot := func(seconds int) *snapshot.Snapshot {
 		n := energy.Microjoules(seconds)
-		zone := func(path, name string, kind energy.Kind, pkg int, power energy.Microjoules) meter.Zone {
-			return meter.Zone{
+		zone := func(path, name string, kind energy.Kind, pkg int, power energy.Microjoules) snapshot.Zone {
+			return snapshot.Zone{
 				Zone:  energy.Zone{Path: path, Name: name, Kind: kind, Package: pkg, Die: -1, Source: energy.SourcePowercap},
 				Total: n * power, Power: 1, Attributed: kind == energy.Package || kind == energy.DRAM,
 			}
 		}
-		vm := func(uuid, name, state string, pid int32, power energy.Microjoules) meter.VM {
-			return meter.VM{
+		vm := func(uuid, name, state string, pid int32, power energy.Microjoules) snapshot.VM {
+			return snapshot.VM{
 				UUID: uuid, Name: name, State: state, Present: state != "gone", Source: "libvirt", VCPUs: 2, PID: pid,
 				CPU: time.Duration(seconds) * time.Second / 2, Power: 1,
-				Energy: meter.Energies{
+				Energy: snapshot.Energies{
 					energy.Package: {n * power * 6 / 10, n * power * 3 / 10},
 					energy.Core:    {n * power * 5 / 10, 0}, // a part of package: not added
 					energy.DRAM:    {n * power / 10, 0},
 				},
 			}
 		}
-		return &meter.Snapshot{
+		return &snapshot.Snapshot{
 			Time: time.Unix(1_700_000_000, 0).Add(time.Duration(seconds) * time.Second), Interval: time.Second,
-			Zones: []meter.Zone{
+			Zones: []snapshot.Zone{
 				zone("intel-rapl:0", "package-0", energy.Package, 0, 40*joule),
 				zone("intel-rapl:0:0", "core", energy.Core, 0, 30*joule),
 				zone("intel-rapl:0:1", "dram", energy.DRAM, 0, 5*joule),
@@ -54,19 +54,19 @@ func pair() (before, now *meter.Snapshot) {
 				zone("intel-rapl:2:1", "dram", energy.DRAM, 1, 2500*energy.Millijoule),
 				zone("intel-rapl:1", "psys", energy.Psys, -1, 80*joule),
 			},
-			Host: meter.Host{Energy: n * 67500 * energy.Millijoule, Power: 1, Source: energy.SourcePowercap},
-			VMs: []meter.VM{
+			Host: snapshot.Host{Energy: n * 67500 * energy.Millijoule, Power: 1, Source: energy.SourcePowercap},
+			VMs: []snapshot.VM{
 				vm("11111111-0000-4000-8000-000000000001", "db", "running", 100, 12*joule),
 				vm("22222222-0000-4000-8000-000000000002", "web\x1b[2J\xff", "running", 200, 25*joule),
 				vm("33333333-0000-4000-8000-000000000003", "spare", "shutoff", 0, 0),
 				vm("44444444-0000-4000-8000-000000000004", "undefined", "gone", 0, 0), // has series only
 			},
-			Processes: []meter.Process{
+			Processes: []snapshot.Process{
 				{PID: 300, Start: 1, Comm: "postgres", Exe: "/usr/lib/postgresql/bin/postgres", Power: 1, Listed: true, Energy: n * 8 * joule},
 				{PID: 301, Start: 2, Comm: "kworker/0:1", Kernel: true, Power: 0.25},
 				{PID: 302, Start: 3, Comm: "evil\r\n", Exe: "/tmp/\x1b]0;title\x07x", Power: 2},
 			},
-			Unattributed: []meter.Unattributed{
+			Unattributed: []snapshot.Unattributed{
 				{Kind: energy.Package, Reason: "unseen", Energy: n * joule},
 				{Kind: energy.DRAM, Reason: "unseen", Energy: n * joule / 2},
 				{Kind: energy.Package, Reason: "idle", Energy: 7 * joule},
@@ -99,7 +99,7 @@ func golden(t *testing.T, name string, got []byte) {
 func TestRounds(t *testing.T) {
 	before, now := pair()
 	for name, tt := range map[string]struct {
-		before  *meter.Snapshot
+		before  *snapshot.Snapshot
 		options Options
 	}{
 		"round.txt": {before, Options{Processes: 5}},
@@ -115,7 +115,7 @@ func TestRounds(t *testing.T) {
 	}
 	bare := *now
 	bare.VMs, bare.Unattributed, bare.Simulated = nil, nil, true
-	bare.Zones = []meter.Zone{{Zone: energy.Zone{Path: "estimate:0", Kind: energy.Package, Source: energy.SourceEstimate}, Power: 20, Attributed: true, Failed: true}}
+	bare.Zones = []snapshot.Zone{{Zone: energy.Zone{Path: "estimate:0", Kind: energy.Package, Source: energy.SourceEstimate}, Power: 20, Attributed: true, Failed: true}}
 	bare.Host.Source = energy.SourceEstimate
 	var b bytes.Buffer
 	if err := WriteRound(&b, nil, &bare, Options{Processes: 5}); err != nil {
@@ -134,7 +134,7 @@ func TestVMList(t *testing.T) {
 		return "no"
 	}
 	var plain, shared, none bytes.Buffer
-	if err := errors.Join(WriteVMs(&plain, v, nil), WriteVMs(&shared, v, share), WriteVMs(&none, Between(nil, &meter.Snapshot{}), nil)); err != nil {
+	if err := errors.Join(WriteVMs(&plain, v, nil), WriteVMs(&shared, v, share), WriteVMs(&none, Between(nil, &snapshot.Snapshot{}), nil)); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "list.txt", plain.Bytes())
@@ -171,9 +171,9 @@ func TestBetween(t *testing.T) {
 }
 
 // sequence is a Source of these Snapshots and no more.
-type sequence []*meter.Snapshot
+type sequence []*snapshot.Snapshot
 
-func (s *sequence) Next(ctx context.Context, _ uint64) *meter.Snapshot {
+func (s *sequence) Next(ctx context.Context, _ uint64) *snapshot.Snapshot {
 	if len(*s) == 0 || ctx.Err() != nil {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (s *sequence) Next(ctx context.Context, _ uint64) *meter.Snapshot {
 func TestRun(t *testing.T) {
 	before, now := pair()
 	var out, raw bytes.Buffer
-	run := func(out io.Writer, o Options, snapshots ...*meter.Snapshot) error {
+	run := func(out io.Writer, o Options, snapshots ...*snapshot.Snapshot) error {
 		return New((*sequence)(&snapshots), out, o).Run(t.Context())
 	}
 	o := Options{Rounds: 1, Processes: 1}
@@ -206,7 +206,7 @@ func TestRun(t *testing.T) {
 	if err := run(failing{}, o, before, now); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("a closed pipe: %v", err)
 	}
-	o.Raw = func(w io.Writer, s *meter.Snapshot) error {
+	o.Raw = func(w io.Writer, s *snapshot.Snapshot) error {
 		_, err := fmt.Fprintln(w, "raw", s.Host.Energy)
 		return err
 	}
