@@ -194,7 +194,7 @@ func (a *App) OnClose(closer func() error) { a.closers = append(a.closers, close
 
 // Succeed makes the App go on from where the former one has stopped; see Retire.
 func (a *App) Succeed(former *App) (err error) {
-	a.kept, a.before = former.heir, former.Meter.Latest()
+	a.kept, a.before, a.meter.Succeeds = former.heir, former.Meter.Latest(), true
 	a.Meter, err = a.newMeter()
 	return err
 }

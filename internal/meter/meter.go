@@ -83,8 +83,10 @@ type Options struct {
 	BootID         string   // of this boot, see State
 	State          Store    // nil: nothing is kept
 	Ahead          Reserver // nil: nothing survives a power cut
-	Clock          Clock
-	Log            *slog.Logger
+	// Succeeds says that the Snapshots of a predecessor in this process are shown until there is one of this meter.
+	Succeeds bool
+	Clock    Clock
+	Log      *slog.Logger
 }
 
 // A Meter ticks. Make one with New.

@@ -161,9 +161,9 @@ func (m *Meter) publishable(now time.Duration) bool {
 	return true
 }
 
-// await waits for the disk in the first tick, when nobody has seen anything yet; later ticks only look.
+// await waits for the disk in the first tick, when there is nothing to show yet; later ticks only look.
 func (m *Meter) await() {
-	if m.seq > 0 {
+	if m.seq > 0 || m.Succeeds {
 		select {
 		case err := <-m.Ahead.Reserved():
 			m.granted(err)

@@ -348,6 +348,33 @@ func TestSilentDisk(t *testing.T) {
 	}
 }
 
+// Nor does it delay the first tick after a reload, as the first tick of a process waits for it.
+func TestSilentDiskAtAReload(t *testing.T) {
+	w := newWorld()
+	o := w.options()
+	disk := &silentDisk{results: make(chan error, 1)}
+	o.Ahead, o.Succeeds = disk, true
+	m, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	m.Tick()
+	w.pass(time.Second, watts, nil)
+	m.Tick()
+	if took := time.Since(began); took >= patience || disk.asked != 1 {
+		t.Errorf("two ticks took %v", took)
+	}
+	disk.results <- nil
+	for range 2 {
+		w.pass(time.Second, watts, nil)
+		m.Tick()
+	}
+	if m.Latest() == nil {
+		t.Error("nothing is shown when the disk has answered")
+	}
+}
+
 type silentDisk struct {
 	asked   int
 	results chan error
