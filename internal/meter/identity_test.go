@@ -80,7 +80,7 @@ func TestOrdinaryVMsReserveNothing(t *testing.T) {
 	w.totals[qemu], w.totals[other] = 0, 0
 	o := w.start(t).Options
 	o.Idle, o.IdleWatts = ledger.Reserved, map[string]energy.Watts{"package-0": 20}
-	reserved := func(vms ...vmmap.VM) (sum, real energy.Microjoules) {
+	reserved := func(vms ...vmmap.VM) (sum, libvirts energy.Microjoules) {
 		w.vms, w.kept = vmmap.NewMap(vms, ""), nil
 		o.CPU = &worldCPU{world: w}
 		m, err := New(o)
@@ -95,10 +95,10 @@ func TestOrdinaryVMsReserveNothing(t *testing.T) {
 		for i := range s.VMs {
 			sum += s.VMs[i].Energy[energy.Package][snapshot.Idle]
 			if s.VMs[i].UUID == aVM.UUID {
-				real = s.VMs[i].Energy[energy.Package][snapshot.Idle]
+				libvirts = s.VMs[i].Energy[energy.Package][snapshot.Idle]
 			}
 		}
-		return sum, real
+		return sum, libvirts
 	}
 	_, alone := reserved(aVM)
 	if sum, beside := reserved(aVM, fake); beside != alone || sum != beside || alone != 10*energy.Joule {

@@ -1,3 +1,5 @@
+// Package snapshot holds the result of a tick: plain data between the meter, which makes it, and all that shows
+// it (exporters, the tree), which never measure.
 package snapshot
 
 import (

@@ -68,12 +68,12 @@ func FuzzParseStatus(f *testing.F) {
 func TestPublishThatIsNotUnderstood(t *testing.T) {
 	for element, want := range map[string]string{
 		``: "",
-		`<s:publish xmlns:s="urn:scaph:1" profile="untrustd"/>`:  "untrustd",
-		`<s:publish xmlns:s="urn:scaph:1" Profile="off"/>`:       "<publish>",
-		`<s:publish xmlns:s="urn:scaph:1">off</s:publish>`:       "<publish>",
-		`<s:publsih xmlns:s="urn:scaph:1" profile="untrusted"/>`: "<publsih>",
-		`<publish xmlns="urn:scaph:1" profile="off"/>`:           "off",
-		`<s:publish xmlns:s="urn:somebody:1" profile="off"/>`:    "",
+		`<s:publish xmlns:s="urn:scaph:1" profile="untrustd"/>`: "untrustd",
+		`<s:publish xmlns:s="urn:scaph:1" Profile="off"/>`:      "<publish>",
+		`<s:publish xmlns:s="urn:scaph:1">off</s:publish>`:      "<publish>",
+		`<s:pubish xmlns:s="urn:scaph:1" profile="untrusted"/>`: "<pubish>",
+		`<publish xmlns="urn:scaph:1" profile="off"/>`:          "off",
+		`<s:publish xmlns:s="urn:somebody:1" profile="off"/>`:   "",
 	} {
 		d, err := ParseDomain([]byte("<domain><uuid>" + uuidA + "</uuid><name>a</name><metadata>" + element + "</metadata></domain>"))
 		if err != nil || d.Publish != want {

@@ -28,15 +28,15 @@ func TestAWeakerRungNeverTakesAName(t *testing.T) {
 	const low = "00000000-0000-4000-8000-000000000000"
 	domain := Domain{ID: 1, UUID: uuidA, Name: "web", State: Running}
 	off := Domain{UUID: uuidA, Name: "web", State: Shutoff}
-	real, forger := qemu(20, 500, system, "web", uuidA), qemu(10, 100, 65534, "web", low) // older, and first in any order
+	genuine, forger := qemu(20, 500, system, "web", uuidA), qemu(10, 100, 65534, "web", low) // older, and first in any order
 	for title, c := range map[string]struct {
 		libvirt Lister
 		prepare func(*fakeHost)
 	}{
-		"libvirt":         {&fakeLibvirt{domains: []Domain{domain}}, func(h *fakeHost) { h.start(real) }},
+		"libvirt":         {&fakeLibvirt{domains: []Domain{domain}}, func(h *fakeHost) { h.start(genuine) }},
 		"libvirt, off":    {&fakeLibvirt{domains: []Domain{off}}, func(*fakeHost) {}},
-		"runtime files":   {nil, func(h *fakeHost) { h.start(real); h.status(1, "web", uuidA, 20) }},
-		"system accounts": {nil, func(h *fakeHost) { h.start(real) }},
+		"runtime files":   {nil, func(h *fakeHost) { h.start(genuine); h.status(1, "web", uuidA, 20) }},
+		"system accounts": {nil, func(h *fakeHost) { h.start(genuine) }},
 	} {
 		t.Run(title, func(t *testing.T) {
 			h := newFakeHost(t, forger)
@@ -155,7 +155,7 @@ func TestAFloodOfClaimsIsBounded(t *testing.T) {
 	for range 2 {
 		vms := look(t, m)
 		if len(vms) != 2+maxOfAccount || vms[uuidA].Process.PID != 20 || vms[uuidB].Process.PID != 21 {
-			t.Fatalf("%d VMs, real: %+v, small: %+v", len(vms), vms[uuidA], vms[uuidB])
+			t.Fatalf("%d VMs, genuine: %+v, small: %+v", len(vms), vms[uuidA], vms[uuidB])
 		}
 	}
 	if want := uint64(flood - maxOfAccount); m.Conflicts() != want {

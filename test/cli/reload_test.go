@@ -270,7 +270,7 @@ func TestIdleConnectionsDelayNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { _ = conn.Close() })
 		if i%2 == 0 {
 			fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\n")
 		}

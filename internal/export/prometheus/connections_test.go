@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -84,6 +85,7 @@ func keep(t *testing.T, conn net.Conn) {
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err == nil {
 		_, err = io.Copy(io.Discard, response.Body)
+		err = errors.Join(err, response.Body.Close())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +135,7 @@ func TestSilentConnectionsDelayNobodyWithTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer secure.Close()
+		t.Cleanup(func() { _ = secure.Close() })
 	}
 	if took := end(); took > atOnce {
 		t.Errorf("the stop took %v", took)
@@ -247,7 +249,7 @@ func TestLongestSilentMakesRoom(t *testing.T) {
 	scraper := dial(t, s, "")
 	keep(t, scraper) // all have been accepted by now
 	dial(t, s, "")
-	if _, err := first.Read(make([]byte, 1)); err != io.EOF && !strings.Contains(fmt.Sprint(err), "reset") {
+	if _, err := first.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !strings.Contains(fmt.Sprint(err), "reset") {
 		t.Errorf("the longest silent one: %v", err)
 	}
 	keep(t, scraper)
