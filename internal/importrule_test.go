@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"ledger":        {"energy"},
 	"state":         {},
 	"snapshot":      {"energy"},
-	"meter":         {"energy", "snapshot", "ledger", "state", "rapl", "cputime", "vmmap", "workload"},
+	"meter":         {"energy", "snapshot", "ledger", "state", "cputime", "vmmap", "workload"},
 	"vfs":           {"energy"},
 	"export":        {"energy", "snapshot", "export"},
 	"config":        {},

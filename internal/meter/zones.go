@@ -6,7 +6,6 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
-	"github.com/scaph/scaph/internal/rapl"
 )
 
 // ghost is the reading number of a zone that an earlier run had and this sensor has not: it keeps its
@@ -109,22 +108,22 @@ const minSleep = 100 * time.Millisecond
 
 // move settles what a counter that moved gave.
 func (m *Meter) move(z *zone, to energy.Microjoules, now moment) {
-	gap := rapl.Gap{
+	gap := energy.Gap{
 		Elapsed: now.boot - z.movedAt, Slept: now.asleep-z.asleepAt >= minSleep,
 		Most: m.MaxPower(z.Kind), Likely: m.likely(z),
 	}
-	step := rapl.Delta(z.raw, to, z.Range, z.Unit, gap)
+	step := energy.Delta(z.raw, to, z.Range, z.Unit, gap)
 	switch step.Outcome {
-	case rapl.Uncertain:
+	case energy.Uncertain:
 		z.uncertain++
 		m.Log.Warn("a gap may hide a wrap or a jump; the least energy that fits is counted",
 			"zone", z.Path, "gap", gap.Elapsed, "energy", step.Energy)
-	case rapl.Reset:
+	case energy.Reset:
 		z.resets++
 		m.Log.Warn("a counter jumped; the energy since its last reading is unknown and not counted",
 			"zone", z.Path, "from", uint64(z.raw), "to", uint64(to), "gap", gap.Elapsed, "slept", gap.Slept)
 	}
-	sure := !gap.Slept && (step.Outcome == rapl.Moved || step.Outcome == rapl.Wrapped)
+	sure := !gap.Slept && (step.Outcome == energy.Moved || step.Outcome == energy.Wrapped)
 	if z.pace.moved(gap.Elapsed, sure) && z.basis {
 		m.Log.Info("a zone moves again", "zone", z.Path, "gap", gap.Elapsed)
 	}
@@ -200,5 +199,5 @@ func (z *zone) wrapSeconds() float64 {
 	if z.Range == 0 || z.power <= 0 {
 		return 0
 	}
-	return rapl.WrapTime(z.Range, z.power).Seconds()
+	return energy.WrapTime(z.Range, z.power).Seconds()
 }

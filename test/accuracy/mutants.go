@@ -23,7 +23,7 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{
-			name: "wrap ignored", file: "internal/rapl/delta.go",
+			name: "wrap ignored", file: "internal/energy/delta.go",
 			old: "step = wrapped(prev, cur, rng, unit)",
 			new: "step = Step{Outcome: Wrapped, Energy: cur}",
 		},
