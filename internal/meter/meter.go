@@ -138,7 +138,7 @@ func New(o Options, states ...[]byte) (*Meter, error) {
 	for i, z := range o.Sensor.Zones() {
 		m.zones = append(m.zones, m.newZone(z, i))
 	}
-	if !m.hasBasis() {
+	if m.basis() == 0 {
 		return nil, ErrNothingToMeasure
 	}
 	m.readings = make([]energy.Reading, len(m.zones))

@@ -39,7 +39,7 @@ type zone struct {
 }
 
 func (m *Meter) newZone(z energy.Zone, reading int) *zone {
-	zn := &zone{Zone: z, reading: reading, basis: isBasis(z.Kind, m.Psys)}
+	zn := &zone{Zone: z, reading: reading, basis: energy.Basis(m.Psys).Has(z.Kind)}
 	for _, key := range []string{z.Name, z.Path} { // the path is exact, so it wins
 		if w, ok := m.IdleWatts[key]; ok {
 			zn.floor = ledger.Floor{Watts: w, Fixed: true}
@@ -48,20 +48,14 @@ func (m *Meter) newZone(z energy.Zone, reading int) *zone {
 	return zn
 }
 
-func isBasis(k energy.Kind, psys bool) bool {
-	if psys {
-		return k == energy.Psys
-	}
-	return k == energy.Package || k == energy.DRAM
-}
-
-func (m *Meter) hasBasis() bool {
+// basis returns the kinds of zone that count, as far as there are zones of them.
+func (m *Meter) basis() (kinds energy.KindSet) {
 	for _, z := range m.zones {
 		if z.basis {
-			return true
+			kinds = kinds.With(z.Kind)
 		}
 	}
-	return false
+	return kinds
 }
 
 // settle takes the zone's new reading and has the ledger split what it gave. A counter that could not

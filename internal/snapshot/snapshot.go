@@ -30,7 +30,8 @@ type Snapshot struct {
 	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs
 	Conflicts uint64 // claims to what is another VM's that were refused, since the process started
 
-	Zones []Zone // in the sensor's order; those that are shown but not attributed too
+	Zones []Zone         // in the sensor's order; those that are shown but not attributed too
+	Basis energy.KindSet // the kinds of zone that count, as far as there are zones of them
 	Host  Host
 
 	Created time.Time // of the state: when the counters that are always there were 0; zero where unknown
