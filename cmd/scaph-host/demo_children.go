@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/vmmap"
 
@@ -62,7 +63,7 @@ func startStandIns(ctx context.Context, procfs string) (children, fixedMap, erro
 		vms = append(vms, vmmap.VM{
 			UUID: fmt.Sprintf("%08d-0000-4000-8000-000000000000", i+1), Name: s.name, VCPUs: 1,
 			State: vmmap.Running, Source: "stand-in",
-			Process: vmmap.Process{PID: int32(cmd.Process.Pid), Start: start},
+			Process: proc.ID{PID: int32(cmd.Process.Pid), Start: start},
 		})
 	}
 	return started, fixedMap{vmmap.NewMap(vms, "stand-ins of the demonstration")}, nil

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // CPUs reads /proc/stat: how busy the CPUs of each domain were, and how much of that no process explains.
@@ -215,10 +217,10 @@ func parseCPULine(line []byte) (cpu int, busy, idle uint64, ok bool) {
 		}
 		switch column {
 		case columnIdle, columnIOWait:
-			idle += ticks * Tick
+			idle += ticks * proc.ClockTick
 		case columnSteal:
 		default:
-			busy += ticks * Tick
+			busy += ticks * proc.ClockTick
 		}
 	}
 	return int(number), busy, idle, true

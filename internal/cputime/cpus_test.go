@@ -1,6 +1,10 @@
 package cputime
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/scaph/scaph/internal/proc"
+)
 
 func openTree(t *testing.T, tr *tree) *CPUs {
 	t.Helper()
@@ -30,13 +34,13 @@ func TestUnseenIsNotRounding(t *testing.T) {
 		busy += 50
 		wobble := 1 - 2*(i%2)
 		tr.cpus([2]int{busy + wobble, 1000 * i})
-		unseen += step(c, 50*Tick).Unseen[0]
+		unseen += step(c, 50*proc.ClockTick).Unseen[0]
 	}
-	if unseen > 2*Tick {
+	if unseen > 2*proc.ClockTick {
 		t.Errorf("%d ns unseen, all of it rounding", unseen)
 	}
 	tr.cpus([2]int{busy + 300, 2_000_000})
-	if s := step(c, 100*Tick); s.Unseen[0] < 198*Tick || s.Unseen[0] > 202*Tick {
+	if s := step(c, 100*proc.ClockTick); s.Unseen[0] < 198*proc.ClockTick || s.Unseen[0] > 202*proc.ClockTick {
 		t.Errorf("%d ns unseen, not 200 ticks", s.Unseen[0])
 	}
 }
@@ -45,9 +49,9 @@ func TestCreditIsBounded(t *testing.T) {
 	tr := newTree(t)
 	c := openTree(t, tr)
 	step(c, 0)
-	step(c, 3600*100*Tick) // an hour that the ticks missed
+	step(c, 3600*100*proc.ClockTick) // an hour that the ticks missed
 	tr.cpus([2]int{300, 0})
-	if s := step(c, 0); s.Unseen[0] != 200*Tick {
+	if s := step(c, 0); s.Unseen[0] != 200*proc.ClockTick {
 		t.Errorf("%d ns unseen, not 3 s less the carry of 1 s", s.Unseen[0])
 	}
 }
@@ -58,19 +62,19 @@ func TestCPUsComeAndGo(t *testing.T) {
 	c := openTree(t, tr)
 	step(c, 0)
 	tr.cpus([2]int{20, 20})
-	if s := step(c, 0); s.Busy[0] != 10*Tick || s.Capacity[0] != 20*Tick {
+	if s := step(c, 0); s.Busy[0] != 10*proc.ClockTick || s.Capacity[0] != 20*proc.ClockTick {
 		t.Errorf("one offline: %+v", s)
 	}
 	tr.cpus([2]int{20, 20}, [2]int{130, 110}, [2]int{5000, 5000})
-	if s := step(c, 0); s.Busy[0] != 30*Tick || s.Capacity[0] != 40*Tick {
+	if s := step(c, 0); s.Busy[0] != 30*proc.ClockTick || s.Capacity[0] != 40*proc.ClockTick {
 		t.Errorf("one online again, one new: %+v", s)
 	}
 	tr.cpus([2]int{20, 20}, [2]int{140, 105}, [2]int{5000, 10})
-	if s := step(c, 0); s.Busy[0] != 10*Tick || s.Capacity[0] != 10*Tick {
+	if s := step(c, 0); s.Busy[0] != 10*proc.ClockTick || s.Capacity[0] != 10*proc.ClockTick {
 		t.Errorf("idle runs backwards: %+v", s)
 	}
 	tr.cpus([2]int{20, 20}, [2]int{140, 112}, [2]int{5000, 30})
-	if s := step(c, 0); s.Busy[0] != 0 || s.Capacity[0] != 22*Tick {
+	if s := step(c, 0); s.Busy[0] != 0 || s.Capacity[0] != 22*proc.ClockTick {
 		t.Errorf("2 ticks beyond the highest, 20 after a new start: %+v", s)
 	}
 }
@@ -80,11 +84,11 @@ func TestUnreadableStatIsMadeUpFor(t *testing.T) {
 	c := openTree(t, tr)
 	step(c, 0)
 	tr.write("proc/stat", "")
-	if s := step(c, 10*Tick); s.Faults != 1 || s.Busy[0] != 0 || s.Unseen[0] != 0 {
+	if s := step(c, 10*proc.ClockTick); s.Faults != 1 || s.Busy[0] != 0 || s.Unseen[0] != 0 {
 		t.Errorf("%+v", s)
 	}
 	tr.cpus([2]int{30, 70})
-	if s := step(c, 15*Tick); s.Busy[0] != 30*Tick || s.Unseen[0] != 5*Tick {
+	if s := step(c, 15*proc.ClockTick); s.Busy[0] != 30*proc.ClockTick || s.Unseen[0] != 5*proc.ClockTick {
 		t.Errorf("%+v", s)
 	}
 }

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Procfs is the source that every Linux has: /proc/PID/stat of each process, read through
@@ -34,8 +33,8 @@ type Procfs struct {
 	started   uint64     // highest start time seen in this look
 
 	bootID   string
-	former   map[ID]uint64 // Total of what an earlier run knew and this one has not read yet
-	readings []Reading     // memory for Baseline
+	former   map[proc.ID]uint64 // Total of what an earlier run knew and this one has not read yet
+	readings []Reading          // memory for Baseline
 
 	buf  []byte
 	name []byte // path under construction, ends in a NUL
@@ -95,19 +94,10 @@ func newProcfs(files files, procfs string, domains *Domains) (*Procfs, error) {
 		domains: domains,
 		cpus:    cpus,
 		newest:  math.MaxUint64,
-		bootID:  BootID(procfs),
+		bootID:  proc.BootID(procfs),
 		buf:     make([]byte, 32<<10),
 		maxOpen: max(0, int(min(limit.Cur, 1<<20))-reserved),
 	}, nil
-}
-
-// BootID reads <procfs>/sys/kernel/random/boot_id, random(4); "" where it cannot be read.
-func BootID(procfs string) string {
-	text, err := os.ReadFile(filepath.Join(procfs, "sys/kernel/random/boot_id"))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
 }
 
 // Name is "procfs".
@@ -231,9 +221,9 @@ func (p *Procfs) charge(s *Sample, q *process, now *stat) {
 		q.known = true
 		q.start = now.start
 		before = now.total
-		if total, ok := p.former[ID{q.pid, q.start}]; ok {
+		if total, ok := p.former[proc.ID{PID: q.pid, Start: q.start}]; ok {
 			before = total
-			delete(p.former, ID{q.pid, q.start})
+			delete(p.former, proc.ID{PID: q.pid, Start: q.start})
 		} else if q.start >= q.since {
 			before = 0
 		}
@@ -259,8 +249,8 @@ func (p *Procfs) charge(s *Sample, q *process, now *stat) {
 // emit adds q as it is known, with no time used.
 func (p *Procfs) emit(s *Sample, q *process) *Process {
 	entry := s.Append(p.domains.Len())
-	entry.ID = ID{q.pid, q.start}
-	entry.Parent = ID{q.parent, p.startOf(q.parent)}
+	entry.ID = proc.ID{PID: q.pid, Start: q.start}
+	entry.Parent = proc.ID{PID: q.parent, Start: p.startOf(q.parent)}
 	entry.Comm = q.comm
 	entry.Kernel = q.kernel
 	entry.Owner = q.owner
@@ -297,7 +287,7 @@ func (p *Procfs) Baseline() Baseline {
 	p.readings = p.readings[:0]
 	for _, q := range p.processes {
 		if q.known {
-			p.readings = append(p.readings, Reading{ID{q.pid, q.start}, q.total})
+			p.readings = append(p.readings, Reading{proc.ID{PID: q.pid, Start: q.start}, q.total})
 		}
 	}
 	for id, total := range p.former {

@@ -2,10 +2,9 @@ package cputime
 
 import (
 	"bytes"
-)
 
-// Tick is the unit of times in /proc, in ns. USER_HZ is 100 on every architecture that Go knows.
-const Tick = 10_000_000
+	"github.com/scaph/scaph/internal/proc"
+)
 
 // stat is what is used of /proc/PID/stat, proc_pid_stat(5).
 type stat struct {
@@ -34,7 +33,7 @@ const (
 )
 
 // maxTicks bounds the times that are believed, 585 years of CPU time, so that ns fit in 64 bits.
-const maxTicks = 1<<64/Tick - 1
+const maxTicks = 1<<64/proc.ClockTick - 1
 
 // parseStat parses the text of /proc/PID/stat or /proc/PID/task/TID/stat. The name may hold spaces,
 // parentheses and newlines: it ends at the last ')'. Text that does not end in a newline was cut off
@@ -89,7 +88,7 @@ func parseStat(text []byte) (stat, bool) {
 	if user > maxTicks/2 || system > maxTicks/2 {
 		return s, false
 	}
-	s.total = (user + system) * Tick
+	s.total = (user + system) * proc.ClockTick
 	return s, true
 }
 

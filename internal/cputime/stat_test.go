@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 func TestHostileComm(t *testing.T) {
 	for _, comm := range []string{"a b", ") R 1 2 3", "((", "))", "new\nline", "", ") S 1 (", "\xff\xfe", "tab\there"} {
 		text := []byte(task{pid: 7, parent: 3, comm: comm, ticks: 9, start: 77, threads: 2, cpu: 5}.text())
 		s, ok := parseStat(text)
-		if !ok || string(s.comm) != comm || s.parent != 3 || s.total != 9*Tick || s.start != 77 || s.threads != 2 || s.cpu != 5 {
+		if !ok || string(s.comm) != comm || s.parent != 3 || s.total != 9*proc.ClockTick || s.start != 77 || s.threads != 2 || s.cpu != 5 {
 			t.Errorf("comm %q: %+v, %v", comm, s, ok)
 		}
 	}
@@ -34,7 +36,7 @@ func FuzzParseStat(f *testing.F) {
 		if !ok {
 			return
 		}
-		if s.total%Tick != 0 || s.parent < 0 || s.threads < 0 || s.cpu < 0 || s.cpu > maxCPU {
+		if s.total%proc.ClockTick != 0 || s.parent < 0 || s.threads < 0 || s.cpu < 0 || s.cpu > maxCPU {
 			t.Errorf("%q gives %+v", text, s)
 		}
 		if !bytes.Contains(text, s.comm) {
@@ -74,7 +76,7 @@ func TestCPULines(t *testing.T) {
 	} {
 		var got []line
 		faults := parseCPULines([]byte(text), func(cpu int, busy, idle uint64) {
-			got = append(got, line{cpu, busy / Tick, idle / Tick})
+			got = append(got, line{cpu, busy / proc.ClockTick, idle / proc.ClockTick})
 		})
 		if faults != want.faults || len(got) != len(want.lines) {
 			t.Errorf("%q gives %v and %d faults", text, got, faults)
@@ -95,7 +97,7 @@ func FuzzParseCPULines(f *testing.F) {
 		lines := strings.Count(string(text), "\n")
 		parseCPULines(text, func(cpu int, busy, idle uint64) {
 			lines--
-			if cpu < 0 || cpu >= maxCPU || busy%Tick != 0 || idle%Tick != 0 {
+			if cpu < 0 || cpu >= maxCPU || busy%proc.ClockTick != 0 || idle%proc.ClockTick != 0 {
 				t.Errorf("%q gives CPU %d: %d, %d", text, cpu, busy, idle)
 			}
 		})

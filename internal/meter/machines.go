@@ -7,6 +7,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -31,16 +32,16 @@ type machines struct {
 	series  []*vmSeries          // of all names, by UUID and name
 	retired map[string][]retired // by UUID
 	past    []vmmap.Past         // as in current, or as an earlier run left it
-	noticed []vmmap.Process      // by the last notice; its memory is used again
+	noticed []proc.ID            // by the last notice; its memory is used again
 
 	// adopted are processes that the map does not have, or not yet: they were started by one that works for the machine,
 	// and may have lived for a moment only.
-	adopted map[cputime.ID]*machine
+	adopted map[proc.ID]*machine
 }
 
 func newMachines() machines {
 	return machines{
-		byUUID: make(map[string]*machine), retired: make(map[string][]retired), adopted: make(map[cputime.ID]*machine),
+		byUUID: make(map[string]*machine), retired: make(map[string][]retired), adopted: make(map[proc.ID]*machine),
 	}
 }
 
@@ -53,7 +54,7 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
 			if vms.Complete || a.Source != vmmap.FromLibvirt { // only libvirt knows machines that do not run
-				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, vmmap.Process{}
+				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, proc.ID{}
 			}
 		}
 		var running []ledger.Machine

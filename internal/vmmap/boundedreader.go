@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
@@ -34,7 +36,7 @@ type boundedReader struct {
 
 // A pendingRead says what is read of which process.
 type pendingRead struct {
-	Process
+	proc.ID
 	file string
 }
 

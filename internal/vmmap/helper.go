@@ -3,6 +3,8 @@ package vmmap
 import (
 	"cmp"
 	"slices"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // addHelpers gives each VM the processes that work for it: those in its own cgroup, those that libvirt's pid
@@ -13,7 +15,7 @@ func (m *merger) addHelpers() {
 	scopes := map[string]int{}
 	numbers := map[int]int{}
 	for i, vm := range m.vms {
-		if vm.Process == (Process{}) {
+		if vm.Process == (proc.ID{}) {
 			continue
 		}
 		owner[vm.Process.PID] = i
@@ -33,7 +35,7 @@ func (m *merger) addHelpers() {
 			return
 		}
 		owner[p.PID], m.used[p.PID] = vm, true
-		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.Process)
+		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.ID)
 	}
 	for _, p := range m.processes {
 		if vm, ok := scopes[p.scope]; ok && vm != nobody {
@@ -54,7 +56,7 @@ func (m *merger) addHelpers() {
 		}
 	}
 	for i := range m.vms {
-		slices.SortFunc(m.vms[i].Helpers, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+		slices.SortFunc(m.vms[i].Helpers, func(a, b proc.ID) int { return cmp.Compare(a.PID, b.PID) })
 	}
 }
 

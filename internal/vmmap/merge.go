@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // evidence is all that one look found, and what was known before it.
@@ -22,7 +24,7 @@ type evidence struct {
 
 // A conflict is something that a process claims and does not get.
 type conflict struct {
-	Process
+	proc.ID
 	uid   uint32
 	found uint32 // number of the look that first met the process
 	uuid  string
@@ -78,7 +80,7 @@ func claimedUUID(p *observed) string { return cmp.Or(p.argv.uuid, derivedUUID(*p
 // holds reports whether a process has been the VM of a UUID.
 func (m *merger) holds(p *observed, uuid string) bool {
 	vm := m.held[uuid]
-	return vm != nil && vm.Process == p.Process
+	return vm != nil && vm.Process == p.ID
 }
 
 func (m *merger) collectClaims() {
@@ -282,7 +284,7 @@ func (m *merger) refuse(p *observed, uuid string) {
 }
 
 func (m *merger) dispute(p *observed, uuid, why, hint string) {
-	m.conflicts = append(m.conflicts, conflict{p.Process, p.uid, p.found, uuid, "", why, hint})
+	m.conflicts = append(m.conflicts, conflict{p.ID, p.uid, p.found, uuid, "", why, hint})
 }
 
 func vmOf(d Domain, source Source) VM {
@@ -297,7 +299,7 @@ func vmOf(d Domain, source Source) VM {
 // add takes a VM with its process, nil for none.
 func (m *merger) add(vm VM, p *observed, number int) {
 	if p != nil && !m.used[p.PID] {
-		vm.Process = p.Process
+		vm.Process = p.ID
 		m.used[p.PID] = true
 	}
 	m.vms = append(m.vms, vm)

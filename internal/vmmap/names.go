@@ -40,7 +40,7 @@ func (m *merger) settleNames() {
 				vm.Name = vm.UUID
 			}
 			m.conflicts = append(m.conflicts, conflict{
-				Process: vm.Process, found: m.foundAt(vm), uuid: vm.UUID, vm: vm.Name,
+				ID: vm.Process, found: m.foundAt(vm), uuid: vm.UUID, vm: vm.Name,
 				why:  fmt.Sprintf("the name %q is that of the VM with UUID %s", plain, with.UUID),
 				hint: "give each VM a name of its own",
 			})

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 // An observed process is what was learnt of one process when it was last examined. There may be tens of thousands, so it
 // is kept small.
 type observed struct {
-	Process
+	proc.ID
 	parent  int32
 	seen    uint32 // number of the last look that met it
 	comm    comm
@@ -152,12 +154,12 @@ func duration(ticks uint64) time.Duration { return time.Duration(ticks) * (time.
 
 // glance brings the table up to date about some processes. It reports whether one of them is a qemu
 // that was not known, and whether such a one is a system account's.
-func (t *processes) glance(ctx context.Context, ids []Process) (changed, system bool) {
+func (t *processes) glance(ctx context.Context, ids []proc.ID) (changed, system bool) {
 	now := t.begin()
 	for _, id := range ids {
 		before := t.known[id.PID]
 		after := t.look(ctx, id.PID, before, now, false)
-		if after == nil || after.Process != id {
+		if after == nil || after.ID != id {
 			continue // what has become of it shows at the next scan
 		}
 		if differentQemu(before, after) {
@@ -177,7 +179,7 @@ func cannotList(err error) error {
 
 func differentQemu(before, after *observed) bool {
 	was, is := before != nil && before.qemu, after != nil && after.qemu
-	return was != is || was && (before.Process != after.Process || before.image != after.image)
+	return was != is || was && (before.ID != after.ID || before.image != after.image)
 }
 
 // look reads one process; nil if it is gone. One that is as it was is examined again only where it
@@ -199,11 +201,11 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		return before
 	}
 	p.since, p.found = p.Start, t.looks
-	same := before != nil && before.Process == p.Process && before.image == p.image
+	same := before != nil && before.ID == p.ID && before.image == p.image
 	switch {
 	case same:
 		p.since, p.found = before.since, before.found
-	case before != nil && before.Process == p.Process:
+	case before != nil && before.ID == p.ID:
 		p.since = now
 	}
 	p.settled = now > p.since+youngTicks
@@ -284,7 +286,7 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 		p.uid, p.account = who.uid, account{uid: who.uid}
 	}
 	t.fault(err)
-	cmdline, err := t.stuck.read(ctx, pendingRead{p.Process, "cmdline"}, p.account, func() ([]byte, error) {
+	cmdline, err := t.stuck.read(ctx, pendingRead{p.ID, "cmdline"}, p.account, func() ([]byte, error) {
 		return readLimited(filepath.Join(dir, "cmdline"), maxCmdline)
 	})
 	if err != nil {
@@ -301,7 +303,7 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 			return nil, errUnsafe
 		}
 		system := maps.Clone(t.accounts.guests) // the read may outlive this look
-		return t.stuck.read(ctx, pendingRead{p.Process, path}, p.account, func() ([]byte, error) {
+		return t.stuck.read(ctx, pendingRead{p.ID, path}, p.account, func() ([]byte, error) {
 			return readConfig(dir, path, (&accounts{guests: system}).system)
 		})
 	})

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // noUID is the id that the kernel gives to nobody.
@@ -46,11 +48,11 @@ func parseStat(text []byte) (observed, error) {
 		return observed{}, err
 	}
 	return observed{
-		Process: Process{PID: int32(pid), Start: start},
-		parent:  int32(parent),
-		comm:    commOf(text[open+1 : shut]),
-		kernel:  flags&kernelThread != 0,
-		image:   imageOf(fields[startCode-3], fields[startStack-3], fields[argStart-3], fields[argEnd-3]),
+		ID:     proc.ID{PID: int32(pid), Start: start},
+		parent: int32(parent),
+		comm:   commOf(text[open+1 : shut]),
+		kernel: flags&kernelThread != 0,
+		image:  imageOf(fields[startCode-3], fields[startStack-3], fields[argStart-3], fields[argEnd-3]),
 	}, nil
 }
 

@@ -1,13 +1,17 @@
 package vmmap
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/scaph/scaph/internal/proc"
+)
 
 func TestParseStat(t *testing.T) {
 	const rest = " S 7 13647 13647 0 -1 138412416 5672 0 0 0 31 9 0 0 20 0 4 0 89485 1405071360 9129"
 	for text, want := range map[string]observed{
-		"13648 (qemu-system-x86)" + rest:                                 {Process: Process{13648, 89485}, parent: 7, comm: commOf([]byte("qemu-system-x86"))},
-		"1 (a) R 1 (b)" + rest:                                           {Process: Process{1, 89485}, parent: 7, comm: commOf([]byte("a) R 1 (b"))},
-		"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0": {Process: Process{2, 5}, comm: commOf([]byte("kthreadd")), kernel: true},
+		"13648 (qemu-system-x86)" + rest:                                 {ID: proc.ID{PID: 13648, Start: 89485}, parent: 7, comm: commOf([]byte("qemu-system-x86"))},
+		"1 (a) R 1 (b)" + rest:                                           {ID: proc.ID{PID: 1, Start: 89485}, parent: 7, comm: commOf([]byte("a) R 1 (b"))},
+		"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0": {ID: proc.ID{PID: 2, Start: 5}, comm: commOf([]byte("kthreadd")), kernel: true},
 	} {
 		if got, err := parseStat([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", text, got, err)

@@ -264,7 +264,7 @@ func TestRealExecShows(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	if after := m.processes.known[pid]; after.Process != before.Process || after.comm != before.comm || !after.proof {
+	if after := m.processes.known[pid]; after.ID != before.ID || after.comm != before.comm || !after.proof {
 		t.Errorf("after: %+v, before: %+v", after, before)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"iter"
 
-	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Layout of a record, which the programs write about one task (a thread).
@@ -52,13 +52,13 @@ func eachRecord(b []byte) iter.Seq[record] {
 }
 
 // id gives the process as /proc names it: its start time in clock ticks.
-func (r record) id() cputime.ID {
-	return cputime.ID{PID: int32(r.u32(atTGID)), Start: r.u64(atLeaderStart) / cputime.Tick}
+func (r record) id() proc.ID {
+	return proc.ID{PID: int32(r.u32(atTGID)), Start: r.u64(atLeaderStart) / proc.ClockTick}
 }
 
 // parent is that of the process, as /proc names it.
-func (r record) parent() cputime.ID {
-	return cputime.ID{PID: int32(r.u32(atParent)), Start: r.u64(atParentBegan) / cputime.Tick}
+func (r record) parent() proc.ID {
+	return proc.ID{PID: int32(r.u32(atParent)), Start: r.u64(atParentBegan) / proc.ClockTick}
 }
 
 func (r record) leads() bool { return r.u32(atPID) == r.u32(atTGID) }
