@@ -294,6 +294,6 @@ func exeOf(procfs string) func(int32) string {
 		if err != nil {
 			return "" // gone, or not ours to see
 		}
-		return strings.TrimSuffix(target, " (deleted)")
+		return proc.Executable(target)
 	}
 }

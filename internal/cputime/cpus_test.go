@@ -1,6 +1,7 @@
 package cputime
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/scaph/scaph/internal/proc"
@@ -91,4 +92,54 @@ func TestUnreadableStatIsMadeUpFor(t *testing.T) {
 	if s := step(c, 15*proc.ClockTick); s.Busy[0] != 30*proc.ClockTick || s.Unseen[0] != 5*proc.ClockTick {
 		t.Errorf("%+v", s)
 	}
+}
+
+func TestCPULines(t *testing.T) {
+	type line struct {
+		cpu        int
+		busy, idle uint64
+	}
+	for text, want := range map[string]struct {
+		lines  []line
+		faults int
+	}{
+		"cpu  9 9 9 9\ncpu0 1 2 4 8 16 32 64 128 256 512\nintr 5\ncpu7 1 1 1 1\n": {[]line{{0, 103, 24}}, 0},
+		"cpu0 1 2 4 8\ncpu3 0 0 0 1 0 0 0 0\n":                                    {[]line{{0, 7, 8}, {3, 0, 1}}, 0},
+		"cpu0 1 2 4 8 16 32\ncpu1 1 2 4 8 1":                                      {[]line{{0, 39, 24}}, 1},
+		"cpu0 1 2 x 8\ncpu1 1 2 4 8\n":                                            {[]line{{1, 7, 8}}, 1},
+		"cpu99999999 1 2 3 4\ncpu-1 1 2 3 4\ncpu1 99999999999999999 1 1 1\n":      {nil, 4},
+		"":     {nil, 1},
+		"\x00": {nil, 1},
+	} {
+		var got []line
+		faults := parseCPULines([]byte(text), func(cpu int, busy, idle uint64) {
+			got = append(got, line{cpu, busy / proc.ClockTick, idle / proc.ClockTick})
+		})
+		if faults != want.faults || len(got) != len(want.lines) {
+			t.Errorf("%q gives %v and %d faults", text, got, faults)
+			continue
+		}
+		for i := range got {
+			if got[i] != want.lines[i] {
+				t.Errorf("%q gives %v", text, got)
+			}
+		}
+	}
+}
+
+func FuzzParseCPULines(f *testing.F) {
+	f.Add([]byte("cpu  1 2 3 4\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 1\n"))
+	f.Add([]byte("cpu0 1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines := strings.Count(string(text), "\n")
+		parseCPULines(text, func(cpu int, busy, idle uint64) {
+			lines--
+			if cpu < 0 || cpu >= maxCPU || busy%proc.ClockTick != 0 || idle%proc.ClockTick != 0 {
+				t.Errorf("%q gives CPU %d: %d, %d", text, cpu, busy, idle)
+			}
+		})
+		if lines < 0 {
+			t.Errorf("%q gives more CPUs than lines", text)
+		}
+	})
 }

@@ -208,7 +208,7 @@ func TestVhostThreadHasItsOwner(t *testing.T) {
 	for comm, want := range map[string]int32{
 		"vhost-": 0, "vhost-1": 1, "vhost-2147483647": 0, "vhost-99999999999999": 0, "vhost-1x": 0, "xvhost-1": 0, "": 0,
 	} {
-		if got := Owner(comm); got != want {
+		if got := proc.Owner(comm); got != want {
 			t.Errorf("Owner(%q) = %d", comm, got)
 		}
 	}
@@ -291,22 +291,22 @@ func TestFaultsLoseNothing(t *testing.T) {
 
 // scripted fails chosen calls.
 type scripted struct {
-	kernel
+	proc.Kernel
 	openFails, readFails error
 }
 
-func (f *scripted) open(dir int, path []byte) (int, error) {
+func (f *scripted) Open(dir int, path []byte) (int, error) {
 	if f.openFails != nil {
 		return -1, f.openFails
 	}
-	return f.kernel.open(dir, path)
+	return f.Kernel.Open(dir, path)
 }
 
-func (f *scripted) read(fd int, b []byte, offset int64) (int, error) {
+func (f *scripted) Read(fd int, b []byte, offset int64) (int, error) {
 	if f.readFails != nil {
 		return 0, f.readFails
 	}
-	return f.kernel.read(fd, b, offset)
+	return f.Kernel.Read(fd, b, offset)
 }
 
 func TestVanishesWhileItIsRead(t *testing.T) {
@@ -424,7 +424,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 	// What is busy is made to look so by taking from what is known of it.
 	busy := func() {
-		for _, q := range p.processes {
+		for _, q := range p.processes.All() {
 			q.total -= min(q.total, proc.ClockTick)
 		}
 		look()

@@ -407,8 +407,8 @@ func TestShortLivedChildOfAMachine(t *testing.T) {
 	w.pass(time.Second, watts, use(grandchild, time.Second)) // its parent is no more
 	w.end(grandchild)
 	m.Tick()
-	if s := m.Latest(); s.VMs[0].CPU != 3*time.Second || len(m.machines.adopted) != 0 {
-		t.Errorf("CPU time of the machine %v; %d processes are still adopted", s.VMs[0].CPU, len(m.machines.adopted))
+	if s := m.Latest(); s.VMs[0].CPU != 3*time.Second || m.machines.adopted.Len() != 0 {
+		t.Errorf("CPU time of the machine %v; %d processes are still adopted", s.VMs[0].CPU, m.machines.adopted.Len())
 	}
 	identity(t, m.Latest())
 }

@@ -46,7 +46,7 @@ func (m *Meter) charge(now time.Duration) {
 			m.ledger.Charge(owner.series.slot, p.Delta)
 			m.end(m.processes[p.ID]) // it was a process before it was known to be a VM's
 			if p.Exited {
-				delete(m.machines.adopted, p.ID)
+				m.machines.adopted.Forget(p.ID)
 			}
 			continue
 		}

@@ -352,7 +352,7 @@ func TestExecIsNoticed(t *testing.T) {
 func TestStuckCommandLines(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, system, "good", uuidA))
 	m := h.mapper(nil)
-	m.processes.stuck.patience = 10 * time.Millisecond
+	m.processes.stuck.Patience = 10 * time.Millisecond
 	look(t, m)
 	var fifos []string
 	for pid := 30; pid < 40; pid++ {
@@ -366,8 +366,8 @@ func TestStuckCommandLines(t *testing.T) {
 	if vms := look(t, m); len(vms) != 1 || vms[uuidA].Name != "good" {
 		t.Errorf("got %+v", vms)
 	}
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckSystem || m.Faults() != uint64(len(fifos)) {
-		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), maxStuckSystem, len(fifos))
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckSystem || m.Faults() != uint64(len(fifos)) {
+		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), proc.MaxStuckSystem, len(fifos))
 	}
 	for _, fifo := range fifos { // opening the other end sets the readers free
 		fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_NONBLOCK, 0)
@@ -412,14 +412,14 @@ func (h *fakeHost) hang(pid int) {
 func TestStuckCommandLinesOfOneUser(t *testing.T) {
 	h := newFakeHost(t)
 	m := h.mapper(nil)
-	m.processes.stuck.patience = 10 * time.Millisecond
+	m.processes.stuck.Patience = 10 * time.Millisecond
 	for pid := 10; pid < 50; pid++ { // met before the others
 		h.start(qemu(pid, 400, 65534, "stuck", uuidB))
 		h.hang(pid)
 	}
 	look(t, m)
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckAccount {
-		t.Errorf("%d readers hang, want %d", hanging, maxStuckAccount)
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckAccount {
+		t.Errorf("%d readers hang, want %d", hanging, proc.MaxStuckAccount)
 	}
 	for i, uid := range []int{0, system, 1000, 1001} {
 		h.start(qemu(100+i, 500, uid, "good"+strconv.Itoa(i), uuidA[:35]+strconv.Itoa(i)))
@@ -435,8 +435,8 @@ func TestStuckCommandLinesOfOneUser(t *testing.T) {
 	if vms := look(t, m); len(vms) != 5 {
 		t.Errorf("%d VMs, want 5: %+v", len(vms), vms)
 	}
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckOrdinary {
-		t.Errorf("%d readers hang, want %d", hanging, maxStuckOrdinary)
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckOrdinary {
+		t.Errorf("%d readers hang, want %d", hanging, proc.MaxStuckOrdinary)
 	}
 }
 
@@ -460,7 +460,7 @@ func TestAYoungVMOutlivesAReadThatFails(t *testing.T) {
 			a.cgroup = scopeA + "/libvirt/emulator"
 			h := newFakeHost(t, a, fakeProcess{pid: 21, parent: 1, start: 99_500, exe: "/usr/libexec/virtiofsd", cgroup: scopeA})
 			m := h.mapper(nil)
-			m.processes.stuck.patience = 10 * time.Millisecond
+			m.processes.stuck.Patience = 10 * time.Millisecond
 			before := look(t, m)[uuidA]
 			if len(before.Helpers) != 1 || before.Ordinary {
 				t.Fatalf("at first %+v", before)
@@ -564,7 +564,7 @@ func BenchmarkScan(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(p.known)), "ns/process")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(p.known.Len()), "ns/process")
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // evidence is all that one look found, and what was known before it.
 type evidence struct {
-	processes map[int32]*observed
+	processes *proc.Table[observed]
 	boot      time.Time // zero where unknown
 	domains   []Domain  // libvirt's last listing, nil if there never was one
 	fresh     bool      // libvirt answered when it was last asked: what it did not show running did not run then
@@ -84,7 +84,7 @@ func (m *merger) holds(p *observed, uuid string) bool {
 }
 
 func (m *merger) collectClaims() {
-	for _, p := range m.processes {
+	for _, p := range m.processes.All() {
 		if !p.qemu {
 			continue
 		}
@@ -99,7 +99,7 @@ func (m *merger) collectClaims() {
 	for uuid, claimants := range m.claims {
 		slices.SortFunc(claimants, func(a, b *observed) int {
 			return cmp.Or(
-				compareBool(b.account.system, a.account.system),
+				compareBool(b.account.System, a.account.System),
 				compareBool(b.proof, a.proof),
 				compareBool(m.holds(b, uuid), m.holds(a, uuid)),
 				older(a, b),
@@ -132,7 +132,7 @@ func (m *merger) tieRuntime() {
 		byName[d.Name] = d.UUID
 	}
 	for _, r := range m.runtime.domains {
-		p := m.processes[r.pid]
+		p := m.processes.Find(r.pid)
 		if p == nil || !p.qemu {
 			continue
 		}
@@ -144,7 +144,7 @@ func (m *merger) tieRuntime() {
 		if r.UUID == "" || claimed != "" && claimed != r.UUID || m.tied[r.UUID] != nil {
 			continue
 		}
-		if !p.account.system && !m.holds(p, r.UUID) && m.startedAfter(p, r.written) {
+		if !p.account.System && !m.holds(p, r.UUID) && m.startedAfter(p, r.written) {
 			continue
 		}
 		m.tied[r.UUID] = p
@@ -179,7 +179,7 @@ func (m *merger) addDomains() {
 			best := m.claims[d.UUID][0]
 			switch {
 			case m.fresh && state != Shutoff,
-				best.account.system && (!m.fresh || best.found > m.asked),
+				best.account.System && (!m.fresh || best.found > m.asked),
 				!m.fresh && m.holds(best, d.UUID):
 				p = best
 			}
@@ -225,7 +225,7 @@ func (m *merger) addClaims() {
 			case !p.proof && m.index[uuid] > 0:
 				m.refuse(p, uuid)
 			case !p.proof:
-			case !p.account.system:
+			case !p.account.System:
 				ordinary = append(ordinary, p)
 			case m.index[uuid] == 0:
 				m.addClaim(uuid, p)
@@ -245,12 +245,12 @@ func (m *merger) addClaims() {
 			m.refuse(p, uuid)
 		case !m.past[uuid].IsZero(), m.held[uuid] != nil && !m.held[uuid].Ordinary && !m.holds(p, uuid):
 			m.dispute(p, uuid, "this UUID was that of a VM that more than a command line vouched for, and an ordinary user's process claims it", hintWho)
-		case ofAccount[p.account.uid] >= maxOfAccount || ofAccounts >= maxOfAccounts:
+		case ofAccount[p.account.UID] >= maxOfAccount || ofAccounts >= maxOfAccounts:
 			m.dispute(p, uuid, "there are too many VMs that only command lines of ordinary users tell of",
 				fmt.Sprintf("at most %d of one user and %d in all count; start them through libvirt", maxOfAccount, maxOfAccounts))
 		default:
 			m.addClaim(uuid, p)
-			ofAccount[p.account.uid]++
+			ofAccount[p.account.UID]++
 			ofAccounts++
 		}
 	}
@@ -258,7 +258,7 @@ func (m *merger) addClaims() {
 
 func (m *merger) addClaim(uuid string, p *observed) {
 	m.add(VM{UUID: uuid, Derived: p.argv.uuid != uuid, Name: label(cmp.Or(p.argv.name, p.argv.id, uuid)),
-		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.system}, p, 0)
+		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.System}, p, 0)
 }
 
 // addEqual adds a process of a system account whose UUID another one has: a clone of Proxmox's

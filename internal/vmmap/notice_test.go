@@ -122,7 +122,7 @@ func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
 	h := newFakeHost(t, fakeProcess{pid: 20, start: 500, exe: "/bin/bash", comm: "qemu-system-x86", uid: system})
 	m := h.mapper(nil)
 	look(t, m)
-	if !m.processes.known[20].settled {
+	if !m.processes.known.Find(20).settled {
 		t.Fatal("the wrapper is still young")
 	}
 	h.start(qemu(20, 500, system, "a", uuidA))
@@ -132,7 +132,7 @@ func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
 	if vm := byUUID(m.Current())[uuidA]; vm.Process.PID != 20 {
 		t.Errorf("got %+v", m.Current().VMs)
 	}
-	if m.processes.known[20].settled {
+	if m.processes.known.Find(20).settled {
 		t.Error("what it executed counts as old, and will not be looked at again")
 	}
 }

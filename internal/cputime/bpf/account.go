@@ -216,11 +216,11 @@ func (q *process) learn(r record) {
 	}
 	q.described = r.leads()
 	q.kernel = r.kernel()
-	if comm := cputime.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
+	if comm := proc.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
 		q.comm = comm
 		q.owner = 0
 		if q.kernel {
-			q.owner = cputime.Owner(comm)
+			q.owner = proc.Owner(comm)
 		}
 	}
 	q.parent = r.parent()

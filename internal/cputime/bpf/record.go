@@ -63,8 +63,8 @@ func (r record) parent() proc.ID {
 
 func (r record) leads() bool { return r.u32(atPID) == r.u32(atTGID) }
 
-// kernel tells by PF_KTHREAD (include/linux/sched.h) whether it is a thread of the kernel.
-func (r record) kernel() bool { return r.u32(atFlags)&0x00200000 != 0 }
+// kernel reports whether it is a thread of the kernel.
+func (r record) kernel() bool { return proc.KernelThread(uint64(r.u32(atFlags))) }
 
 func (r record) comm() []byte {
 	comm := r[atComm : atComm+commSize]
