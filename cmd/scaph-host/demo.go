@@ -22,6 +22,7 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/export/terminal"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -161,4 +162,4 @@ func (f fixedMap) Conflicts() uint64 { return 0 }
 func (f fixedMap) Restore([]vmmap.VM, []vmmap.Past) {}
 
 // Notice does nothing.
-func (f fixedMap) Notice([]vmmap.Process) {}
+func (f fixedMap) Notice([]proc.ID) {}

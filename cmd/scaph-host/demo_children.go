@@ -9,17 +9,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/vmmap"
-
-	"github.com/scaph/scaph/internal/energy"
 )
 
 // children are processes of the demonstration; they end with its context, or with us.
@@ -46,6 +45,11 @@ func child(ctx context.Context, args ...string) (*exec.Cmd, error) {
 func startStandIns(ctx context.Context, procfs string) (children, fixedMap, error) {
 	var started children
 	var vms []vmmap.VM
+	dir := proc.NewDir(proc.Kernel{}, procfs)
+	if err := dir.Open(); err != nil {
+		return nil, fixedMap{}, err
+	}
+	defer dir.Close()
 	for i, s := range standIns {
 		cmd, err := child(ctx, "demo", "stand-in", strconv.Itoa(s.duty))
 		if err == nil {
@@ -55,31 +59,17 @@ func startStandIns(ctx context.Context, procfs string) (children, fixedMap, erro
 			return started, fixedMap{}, fmt.Errorf("start a stand-in: %w", err)
 		}
 		started = append(started, cmd)
-		start, err := startTime(procfs, cmd.Process.Pid)
+		stat, err := dir.Stat(int32(cmd.Process.Pid))
 		if err != nil {
-			return started, fixedMap{}, err
+			return started, fixedMap{}, fmt.Errorf("read the start time of a stand-in: %w", err)
 		}
 		vms = append(vms, vmmap.VM{
 			UUID: fmt.Sprintf("%08d-0000-4000-8000-000000000000", i+1), Name: s.name, VCPUs: 1,
 			State: vmmap.Running, Source: "stand-in",
-			Process: vmmap.Process{PID: int32(cmd.Process.Pid), Start: start},
+			Process: stat.ID,
 		})
 	}
 	return started, fixedMap{vmmap.NewMap(vms, "stand-ins of the demonstration")}, nil
-}
-
-// startTime reads field 22 of /proc/PID/stat, proc_pid_stat(5).
-func startTime(procfs string, pid int) (uint64, error) {
-	text, err := os.ReadFile(filepath.Join(procfs, strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, err
-	}
-	_, after, _ := strings.Cut(string(text), ") ") // our own name has no parenthesis
-	fields := strings.Fields(after)
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("%s/%d/stat has no start time", procfs, pid)
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
 }
 
 // standInCommand keeps one CPU busy for a part of the time.

@@ -215,7 +215,7 @@ func (h *host) feed(ctx context.Context, a *app.App) {
 			a.Log.Warn("after a restart, tenants may see a value before it is due", "error", err)
 		}
 		forgets = err != nil
-		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
+		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: s.Kinds(), Source: s.Host.Source, VMs: vms}); err != nil {
 			a.Log.Error("a virtual machine cannot be shown in the tree", "error", err)
 		}
 	}
@@ -238,19 +238,4 @@ func reading(vm *snapshot.VM, overrides *config.Overrides, psys bool) vfs.Readin
 		r.Energy[energy.Package] = r.Energy[energy.Psys]
 	}
 	return r
-}
-
-// kinds lists the kinds of zone that the host has.
-func kinds(s *snapshot.Snapshot) []energy.Kind {
-	var has [energy.Kinds]bool
-	for i := range s.Zones {
-		has[s.Zones[i].Kind] = true
-	}
-	var list []energy.Kind
-	for k, there := range has {
-		if there {
-			list = append(list, energy.Kind(k))
-		}
-	}
-	return list
 }

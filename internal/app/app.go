@@ -21,6 +21,7 @@ import (
 	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/snapshot"
 )
@@ -139,7 +140,7 @@ func meterOptions(c config.Config, log *slog.Logger, sensor Sensor) meter.Option
 		Idle:      ledger.Policy(c.Attribution.Idle),
 		IdleWatts: idleWatts(c.Attribution.IdleWatts),
 		Listed:    c.Prometheus.Processes.Top,
-		BootID:    cputime.BootID(c.Host.Procfs),
+		BootID:    proc.BootID(c.Host.Procfs),
 		Clock:     meter.SystemClock{},
 
 		ScrapeInterval: c.Prometheus.ScrapeInterval,
@@ -293,6 +294,6 @@ func exeOf(procfs string) func(int32) string {
 		if err != nil {
 			return "" // gone, or not ours to see
 		}
-		return strings.TrimSuffix(target, " (deleted)")
+		return proc.Executable(target)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // CPUs reads /proc/stat: how busy the CPUs of each domain were, and how much of that no process explains.
@@ -20,7 +22,7 @@ import (
 // accounting can also err in one direction for good (threads that always sleep when the tick
 // comes), and an endless credit would hide for hours what is truly unseen.
 type CPUs struct {
-	files   files
+	files   proc.Files
 	fd      int
 	buf     []byte
 	domains *Domains
@@ -43,12 +45,12 @@ const maxBackwards = 10_000_000_000
 
 // OpenCPUs opens <procfs>/stat.
 func OpenCPUs(procfs string, domains *Domains) (*CPUs, error) {
-	return openCPUs(kernel{}, procfs, domains)
+	return openCPUs(proc.Kernel{}, procfs, domains)
 }
 
-func openCPUs(files files, procfs string, domains *Domains) (*CPUs, error) {
+func openCPUs(files proc.Files, procfs string, domains *Domains) (*CPUs, error) {
 	path := filepath.Join(procfs, "stat")
-	fd, err := files.open(unix.AT_FDCWD, append([]byte(path), 0))
+	fd, err := files.Open(unix.AT_FDCWD, append([]byte(path), 0))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -128,13 +130,13 @@ func (c *CPUs) read() ([]byte, error) {
 		if n == len(c.buf) {
 			c.buf = append(c.buf, make([]byte, len(c.buf))...)
 		}
-		got, err := c.files.read(c.fd, c.buf[n:], int64(n))
+		got, err := c.files.Read(c.fd, c.buf[n:], int64(n))
 		if err != nil {
 			return nil, err
 		}
 		if got == 0 {
 			if n == 0 {
-				return nil, errMalformed
+				return nil, proc.ErrMalformed
 			}
 			return c.buf[:n], nil
 		}
@@ -153,7 +155,7 @@ func (c *CPUs) Restore(b Baseline) {
 }
 
 // Close closes the file.
-func (c *CPUs) Close() { c.files.close(c.fd) }
+func (c *CPUs) Close() { c.files.Close(c.fd) }
 
 // parseCPULines calls f with the times in ns of each line cpuN, and tells how many lines could not
 // be parsed. A line without a newline was cut off and is one of these.
@@ -198,7 +200,7 @@ const (
 
 // parseCPULine parses what follows "cpu" in a line: the CPU's number and its times in ticks.
 func parseCPULine(line []byte) (cpu int, busy, idle uint64, ok bool) {
-	number, rest, ok := cutNumber(line)
+	number, rest, ok := proc.CutNumber(line)
 	if !ok || number >= maxCPU {
 		return 0, 0, 0, false
 	}
@@ -210,15 +212,15 @@ func parseCPULine(line []byte) (cpu int, busy, idle uint64, ok bool) {
 			return 0, 0, 0, false
 		}
 		var ticks uint64
-		if ticks, rest, ok = cutNumber(rest[1:]); !ok || ticks > maxTicks/columns {
+		if ticks, rest, ok = proc.CutNumber(rest[1:]); !ok || ticks > proc.MaxTicks/columns {
 			return 0, 0, 0, false
 		}
 		switch column {
 		case columnIdle, columnIOWait:
-			idle += ticks * Tick
+			idle += ticks * proc.ClockTick
 		case columnSteal:
 		default:
-			busy += ticks * Tick
+			busy += ticks * proc.ClockTick
 		}
 	}
 	return int(number), busy, idle, true

@@ -13,23 +13,18 @@
 // Busy time of the CPUs that no process explains is Unseen; CPUs tells how it is told from rounding.
 package cputime
 
-// ID names a process unmistakably within one boot: process ids are used again, a pair of id
-// and start time is not.
-type ID struct {
-	PID   int32
-	Start uint64 // clock ticks (1/100 s) since boot: field 22 of /proc/PID/stat, proc_pid_stat(5)
-}
+import "github.com/scaph/scaph/internal/proc"
 
 // A Process is one process (a thread group) or kernel thread in a Sample.
 type Process struct {
-	ID
-	Parent ID     // its parent; Start is 0 where that is not known
-	Comm   string // the kernel's name of it, at most 15 bytes for user processes; not escaped
-	Kernel bool   // a kernel thread
-	Owner  int32  // for a kernel thread that works for one process (vhost-<pid>): that process; else 0
-	Exited bool   // it ended since the last Sample, and this is the last one that names it (but see below)
-	Cgroup uint64 // id (inode number) of its cgroup v2 directory, 0 where the source cannot tell
-	Total  uint64 // ns of CPU time since it started, all its threads, dead ones included
+	proc.ID
+	Parent proc.ID // its parent; Start is 0 where that is not known
+	Comm   string  // the kernel's name of it, at most 15 bytes for user processes; not escaped
+	Kernel bool    // a kernel thread
+	Owner  int32   // for a kernel thread that works for one process (vhost-<pid>): that process; else 0
+	Exited bool    // it ended since the last Sample, and this is the last one that names it (but see below)
+	Cgroup uint64  // id (inode number) of its cgroup v2 directory, 0 where the source cannot tell
+	Total  uint64  // ns of CPU time since it started, all its threads, dead ones included
 
 	// A process that lived and ended between two Samples is named once, with Exited set. In rare cases the
 	// last time of one of its threads is told later: then it is named, with Exited set, again, and Total is
@@ -102,7 +97,7 @@ type Baseline struct {
 
 // A Reading is what a process had used when it was last read.
 type Reading struct {
-	ID
+	proc.ID
 	Total uint64 // ns of CPU time since it started
 }
 
@@ -116,8 +111,8 @@ func (b *Baseline) Newest() uint64 {
 }
 
 // Totals gives the readings by process.
-func (b *Baseline) Totals() map[ID]uint64 {
-	totals := make(map[ID]uint64, len(b.Processes))
+func (b *Baseline) Totals() map[proc.ID]uint64 {
+	totals := make(map[proc.ID]uint64, len(b.Processes))
 	for _, r := range b.Processes {
 		totals[r.ID] = r.Total
 	}

@@ -4,15 +4,16 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // The descriptors of /proc/PID/stat that Procfs keeps open, one for each process as far as there are enough.
 
-// read gives the present stat of the process that has q's id. A kept descriptor belongs to one
-// process: when that has ended it answers ESRCH, and the id may be another's by now.
-func (p *Procfs) read(q *process) (stat, error) {
+// read gives the present stat of the process that has q's id.
+func (p *Procfs) read(q *process) (proc.Stat, error) {
 	if q.fd >= 0 {
-		now, err := p.readStat(q.fd)
+		now, err := p.dir.ReadStat(q.fd)
 		if !errors.Is(err, unix.ESRCH) {
 			return now, err
 		}
@@ -20,36 +21,22 @@ func (p *Procfs) read(q *process) (stat, error) {
 	}
 	fd, err := p.openStat(q.pid)
 	if err != nil {
-		return stat{}, err
+		return proc.Stat{}, err
 	}
-	now, err := p.readStat(fd)
+	now, err := p.dir.ReadStat(fd)
 	if err == nil && p.open < p.maxOpen {
 		q.fd = fd
 		p.open++
 	} else {
-		p.files.close(fd)
+		p.dir.CloseStat(fd)
 	}
 	return now, err
-}
-
-func (p *Procfs) readStat(fd int) (stat, error) {
-	n, err := p.files.read(fd, p.buf, 0)
-	if err != nil {
-		return stat{}, err
-	}
-	now, ok := parseStat(p.buf[:n])
-	if !ok {
-		return stat{}, errMalformed
-	}
-	return now, nil
 }
 
 // openStat opens /proc/PID/stat. Where the rest of the program left no descriptor, a part of the kept
 // ones is given back; this process is read at the next look.
 func (p *Procfs) openStat(pid int32) (int, error) {
-	p.name = appendNumber(p.name[:0], pid)
-	p.name = append(p.name, "/stat\x00"...)
-	fd, err := p.files.open(p.dir, p.name)
+	fd, err := p.dir.OpenStat(pid)
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		p.giveBack()
 	}
@@ -60,7 +47,7 @@ func (p *Procfs) openStat(pid int32) (int, error) {
 // now on.
 func (p *Procfs) giveBack() {
 	p.maxOpen = p.open - (p.open+7)/8
-	for _, q := range p.processes {
+	for _, q := range p.processes.All() {
 		if p.open <= p.maxOpen {
 			return
 		}
@@ -71,7 +58,7 @@ func (p *Procfs) giveBack() {
 }
 
 func (p *Procfs) shut(q *process) {
-	p.files.close(q.fd)
+	p.dir.CloseStat(q.fd)
 	q.fd = -1
 	p.open--
 }
@@ -80,13 +67,9 @@ func (p *Procfs) shut(q *process) {
 func (p *Procfs) gone(q *process) bool {
 	fd, err := p.openStat(q.pid)
 	if err == nil {
-		p.files.close(fd)
+		p.dir.CloseStat(fd)
 	}
-	return isGone(err)
-}
-
-func isGone(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
+	return proc.IsGone(err)
 }
 
 func isRefused(err error) bool {

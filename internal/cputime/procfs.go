@@ -1,16 +1,11 @@
 package cputime
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Procfs is the source that every Linux has: /proc/PID/stat of each process, read through
@@ -21,24 +16,19 @@ import (
 // Errors: a process that cannot be read is a fault in that Sample, and catches up at its next good
 // reading. A process that is gone is no fault.
 type Procfs struct {
-	files   files
-	dir     int // descriptor of the directory /proc
-	path    string
+	dir     *proc.Dir
 	domains *Domains
 	cpus    *CPUs
 
-	processes []*process // known, by ascending pid
-	next      []*process // the list being made, in the memory of the last but one
-	pids      []int32    // the last listing of /proc
-	newest    uint64     // highest start time known before this look
-	started   uint64     // highest start time seen in this look
+	processes proc.Table[process]
+	pids      []int32 // the last listing of /proc
+	newest    uint64  // highest start time known before this look
+	started   uint64  // highest start time seen in this look
 
 	bootID   string
-	former   map[ID]uint64 // Total of what an earlier run knew and this one has not read yet
-	readings []Reading     // memory for Baseline
+	former   map[proc.ID]uint64 // Total of what an earlier run knew and this one has not read yet
+	readings []Reading          // memory for Baseline
 
-	buf  []byte
-	name []byte // path under construction, ends in a NUL
 	tids []int32
 
 	open    int // descriptors of processes now open
@@ -71,43 +61,31 @@ const reserved = 256
 // process, up to the limit of open files less some for the rest of the program; the others are
 // opened at each look. (The limit is the hard one: package syscall raises the soft one at start.)
 func NewProcfs(procfs string, domains *Domains) (*Procfs, error) {
-	return newProcfs(kernel{}, procfs, domains)
+	return newProcfs(proc.Kernel{}, procfs, domains)
 }
 
-func newProcfs(files files, procfs string, domains *Domains) (*Procfs, error) {
+func newProcfs(files proc.Files, procfs string, domains *Domains) (*Procfs, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("ask for the limit of open files: %w", err)
 	}
-	dir, err := files.open(unix.AT_FDCWD, append([]byte(procfs), 0))
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", procfs, err)
+	dir := proc.NewDir(files, procfs)
+	if err := dir.Open(); err != nil {
+		return nil, err
 	}
 	cpus, err := openCPUs(files, procfs, domains)
 	if err != nil {
-		files.close(dir)
+		dir.Close()
 		return nil, err
 	}
 	return &Procfs{
-		files:   files,
 		dir:     dir,
-		path:    procfs,
 		domains: domains,
 		cpus:    cpus,
 		newest:  math.MaxUint64,
-		bootID:  BootID(procfs),
-		buf:     make([]byte, 32<<10),
+		bootID:  proc.BootID(procfs),
 		maxOpen: max(0, int(min(limit.Cur, 1<<20))-reserved),
 	}, nil
-}
-
-// BootID reads <procfs>/sys/kernel/random/boot_id, random(4); "" where it cannot be read.
-func BootID(procfs string) string {
-	text, err := os.ReadFile(filepath.Join(procfs, "sys/kernel/random/boot_id"))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(text))
 }
 
 // Name is "procfs".
@@ -116,38 +94,34 @@ func (p *Procfs) Name() string { return "procfs" }
 // Sample looks at all processes and CPUs. It fails only where it cannot list any process.
 func (p *Procfs) Sample(s *Sample) error {
 	s.Reset(p.domains.Len())
-	listed := true
-	if err := p.list(); err != nil {
-		if len(p.processes) == 0 {
-			return fmt.Errorf("list the processes in %s: %w", p.path, err)
+	var err error
+	if p.pids, err = p.dir.PIDs(p.pids); err == nil && len(p.pids) == 0 {
+		err = proc.ErrMalformed // at least this process is there
+	}
+	if err != nil {
+		if p.processes.Len() == 0 {
+			return fmt.Errorf("list the processes in %s: %w", p.dir.Path(), err)
 		}
 		s.Faults++
-		listed = false
-	}
-	p.next = p.next[:0]
-	old, pids := p.processes, p.pids
-	for len(old) > 0 || (listed && len(pids) > 0) {
-		switch {
-		case !listed || len(pids) == 0 || (len(old) > 0 && old[0].pid < pids[0]):
-			if listed && p.gone(old[0]) {
-				p.exit(s, old[0])
-			} else {
-				if listed {
-					s.Faults++ // the listing left out a process that is there
-				}
-				p.look(s, old[0])
-			}
-			old = old[1:]
-		case len(old) == 0 || pids[0] < old[0].pid:
-			p.look(s, &process{pid: pids[0], fd: -1, since: p.newest})
-			pids = pids[1:]
-		default:
-			p.look(s, old[0])
-			old, pids = old[1:], pids[1:]
+		p.pids = p.pids[:0]
+		for pid := range p.processes.All() {
+			p.pids = append(p.pids, pid)
 		}
 	}
-	clear(p.processes) // lets go of what has ended
-	p.processes, p.next = p.next, p.processes
+	p.processes.Update(p.pids, func(pid int32, q *process, listed bool) *process {
+		switch {
+		case q == nil:
+			q = &process{pid: pid, fd: -1, since: p.newest}
+		case listed:
+		case p.gone(q):
+			p.exit(s, q)
+			return nil
+		default:
+			s.Faults++ // the listing left out a process that is there
+		}
+		p.look(s, q)
+		return q
+	})
 	p.newest = p.started
 	p.prune()
 	p.cpus.Sample(s)
@@ -157,54 +131,21 @@ func (p *Procfs) Sample(s *Sample) error {
 // prune drops what an earlier run knew of processes that ended before the first look.
 func (p *Procfs) prune() {
 	for id := range p.former {
-		i, there := slices.BinarySearchFunc(p.processes, id.PID, func(q *process, pid int32) int {
-			return cmp.Compare(q.pid, pid)
-		})
-		if !there || (p.processes[i].known && p.processes[i].start != id.Start) {
+		if q := p.processes.Find(id.PID); q == nil || q.known && q.start != id.Start {
 			delete(p.former, id)
-		}
-	}
-}
-
-// list puts the process ids of /proc, ascending, into p.pids.
-func (p *Procfs) list() error {
-	var err error
-	if p.pids, err = p.listDirectory(p.pids[:0], p.dir); err != nil {
-		return err
-	}
-	if len(p.pids) == 0 {
-		return errMalformed // at least this process is there
-	}
-	slices.Sort(p.pids)
-	p.pids = slices.Compact(p.pids)
-	return nil
-}
-
-func (p *Procfs) listDirectory(numbers []int32, fd int) ([]int32, error) {
-	if err := p.files.rewind(fd); err != nil {
-		return numbers, err
-	}
-	for {
-		n, err := p.files.list(fd, p.buf)
-		if err != nil || n == 0 {
-			return numbers, err
-		}
-		if numbers, err = numbersIn(numbers, p.buf[:n]); err != nil {
-			return numbers, err
 		}
 	}
 }
 
 // look reads a listed process, and adds it to the sample if it has used any time.
 func (p *Procfs) look(s *Sample, q *process) {
-	p.next = append(p.next, q)
 	now, err := p.read(q)
 	switch {
 	case err == nil && q.missed:
 		q.missed = false
 		s.Faults++ // it had not gone
 	case err == nil:
-	case isGone(err):
+	case proc.IsGone(err):
 		q.missed = q.known
 	case isRefused(err) && !q.known:
 		if !q.refused {
@@ -217,7 +158,7 @@ func (p *Procfs) look(s *Sample, q *process) {
 	if err != nil {
 		return
 	}
-	if q.known && q.start != now.start { // the id was used again
+	if q.known && q.start != now.Start { // the id was used again
 		p.end(s, q)
 		*q = process{pid: q.pid, fd: q.fd, since: p.newest, threads: q.threads[:0], formerly: q.formerly}
 	}
@@ -225,42 +166,42 @@ func (p *Procfs) look(s *Sample, q *process) {
 }
 
 // charge books what q used since it was last read.
-func (p *Procfs) charge(s *Sample, q *process, now *stat) {
+func (p *Procfs) charge(s *Sample, q *process, now *proc.Stat) {
 	before := q.total
 	if !q.known {
 		q.known = true
-		q.start = now.start
-		before = now.total
-		if total, ok := p.former[ID{q.pid, q.start}]; ok {
+		q.start = now.Start
+		before = now.CPUTime
+		if total, ok := p.former[proc.ID{PID: q.pid, Start: q.start}]; ok {
 			before = total
-			delete(p.former, ID{q.pid, q.start})
+			delete(p.former, proc.ID{PID: q.pid, Start: q.start})
 		} else if q.start >= q.since {
 			before = 0
 		}
 		q.total = before
 	}
-	q.comm = Name(q.comm, now.comm, now.kernel)
-	q.parent, q.kernel = now.parent, now.kernel
+	q.comm = proc.Name(q.comm, now.Comm, now.Kernel)
+	q.parent, q.kernel = now.Parent, now.Kernel
 	if q.kernel {
-		q.owner = Owner(q.comm)
+		q.owner = proc.Owner(q.comm)
 	}
 	p.started = max(p.started, q.start)
-	if now.total <= before { // below it only by the rounding of another source's baseline
+	if now.CPUTime <= before { // below it only by the rounding of another source's baseline
 		return
 	}
-	q.total = now.total
-	delta := now.total - before
+	q.total = now.CPUTime
+	delta := now.CPUTime - before
 	entry := p.emit(s, q)
-	if p.domains.Len() == 1 || now.threads <= 1 || !p.split(q, delta, entry.Delta, &s.Faults) {
-		entry.Delta[p.domains.OfCPU(now.cpu)] = delta
+	if p.domains.Len() == 1 || now.Threads <= 1 || !p.split(q, delta, entry.Delta, &s.Faults) {
+		entry.Delta[p.domains.OfCPU(now.CPU)] = delta
 	}
 }
 
 // emit adds q as it is known, with no time used.
 func (p *Procfs) emit(s *Sample, q *process) *Process {
 	entry := s.Append(p.domains.Len())
-	entry.ID = ID{q.pid, q.start}
-	entry.Parent = ID{q.parent, p.startOf(q.parent)}
+	entry.ID = proc.ID{PID: q.pid, Start: q.start}
+	entry.Parent = proc.ID{PID: q.parent, Start: p.startOf(q.parent)}
 	entry.Comm = q.comm
 	entry.Kernel = q.kernel
 	entry.Owner = q.owner
@@ -270,11 +211,8 @@ func (p *Procfs) emit(s *Sample, q *process) *Process {
 
 // startOf gives the start time of a process in this look or the one before, 0 where it is not known.
 func (p *Procfs) startOf(pid int32) uint64 {
-	for _, list := range [][]*process{p.next, p.processes} {
-		i, there := slices.BinarySearchFunc(list, pid, func(q *process, pid int32) int { return cmp.Compare(q.pid, pid) })
-		if there && list[i].known {
-			return list[i].start
-		}
+	if q := p.processes.Find(pid); q != nil && q.known {
+		return q.start
 	}
 	return 0
 }
@@ -295,9 +233,9 @@ func (p *Procfs) end(s *Sample, q *process) { p.emit(s, q).Exited = true }
 // until the next Sample.
 func (p *Procfs) Baseline() Baseline {
 	p.readings = p.readings[:0]
-	for _, q := range p.processes {
+	for _, q := range p.processes.All() {
 		if q.known {
-			p.readings = append(p.readings, Reading{ID{q.pid, q.start}, q.total})
+			p.readings = append(p.readings, Reading{proc.ID{PID: q.pid, Start: q.start}, q.total})
 		}
 	}
 	for id, total := range p.former {
@@ -322,12 +260,12 @@ func (p *Procfs) Restore(b Baseline) {
 
 // Close gives back all descriptors. The source is of no use after.
 func (p *Procfs) Close() error {
-	for _, q := range p.processes {
+	for _, q := range p.processes.All() {
 		if q.fd >= 0 {
 			p.shut(q)
 		}
 	}
 	p.cpus.Close()
-	p.files.close(p.dir)
+	p.dir.Close()
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 func TestEachThreadPaysWhereItRan(t *testing.T) {
@@ -41,14 +43,14 @@ func TestEachThreadPaysWhereItRan(t *testing.T) {
 	write()
 	tr.cpus([2]int{20, 80}, [2]int{90, 10})
 	s := sample(t, p)
-	if q := find(t, s, 100, false); q.Delta[0] != 0 || q.Delta[1] != 50*Tick {
+	if q := find(t, s, 100, false); q.Delta[0] != 0 || q.Delta[1] != 50*proc.ClockTick {
 		t.Errorf("pinned to socket 1 pays %v", q.Delta)
 	}
 	q := find(t, s, 200, false) // the first split goes by the threads' whole lives: 31 to 42
-	if q.Delta[0]+q.Delta[1] != 40*Tick || q.Delta[0] != uint64(40*Tick)*31/73 {
+	if q.Delta[0]+q.Delta[1] != 40*proc.ClockTick || q.Delta[0] != uint64(40*proc.ClockTick)*31/73 {
 		t.Errorf("threads on both sockets pay %v", q.Delta)
 	}
-	if s.Busy[0] != 20*Tick || s.Busy[1] != 90*Tick || s.Capacity[0] != 100*Tick || s.Capacity[1] != 100*Tick {
+	if s.Busy[0] != 20*proc.ClockTick || s.Busy[1] != 90*proc.ClockTick || s.Capacity[0] != 100*proc.ClockTick || s.Capacity[1] != 100*proc.ClockTick {
 		t.Errorf("busy %v of %v", s.Busy, s.Capacity)
 	}
 	for i, busy := range s.Busy {
@@ -65,7 +67,7 @@ func TestEachThreadPaysWhereItRan(t *testing.T) {
 	leader.ticks += 10
 	third.ticks += 20
 	write()
-	if q := find(t, sample(t, p), 200, false); q.Delta[0] != 10*Tick || q.Delta[1] != 20*Tick {
+	if q := find(t, sample(t, p), 200, false); q.Delta[0] != 10*proc.ClockTick || q.Delta[1] != 20*proc.ClockTick {
 		t.Errorf("threads pay %v", q.Delta)
 	}
 }
@@ -104,10 +106,10 @@ func TestNewProcessesAreChargedTheirPast(t *testing.T) {
 	tr.process(task{pid: 5, comm: "new", start: 1000, ticks: 30}) // pids wrap around
 	tr.process(task{pid: 11, comm: "hidden before", start: 999, ticks: 70})
 	s := sample(t, p)
-	if q := find(t, s, 5, false); q.Delta[0] != 30*Tick || q.Total != 30*Tick {
+	if q := find(t, s, 5, false); q.Delta[0] != 30*proc.ClockTick || q.Total != 30*proc.ClockTick {
 		t.Errorf("new process: %+v", q)
 	}
-	if q := find(t, s, 11, false); q != nil || totalOf(p, 11) != 70*Tick {
+	if q := find(t, s, 11, false); q != nil || totalOf(p, 11) != 70*proc.ClockTick {
 		t.Errorf("older process seen late: %+v, total %d", q, totalOf(p, 11))
 	}
 }
@@ -122,10 +124,10 @@ func TestReusedPID(t *testing.T) {
 	if q := find(t, s, 10, true); q == nil || q.Start != 1000 || q.Comm != "first" || q.Delta[0] != 0 {
 		t.Errorf("the former process: %+v", q)
 	}
-	if q := find(t, s, 10, false); q == nil || q.Start != 2000 || q.Comm != "second" || q.Delta[0] != 3*Tick {
+	if q := find(t, s, 10, false); q == nil || q.Start != 2000 || q.Comm != "second" || q.Delta[0] != 3*proc.ClockTick {
 		t.Errorf("the present process: %+v", q)
 	}
-	if b := p.Baseline(); len(b.Processes) != 1 || b.Processes[0] != (Reading{ID{10, 2000}, 3 * Tick}) {
+	if b := p.Baseline(); len(b.Processes) != 1 || b.Processes[0] != (Reading{proc.ID{PID: 10, Start: 2000}, 3 * proc.ClockTick}) {
 		t.Errorf("baseline %v", b.Processes)
 	}
 }
@@ -164,13 +166,13 @@ func TestRestoreIsALongTick(t *testing.T) {
 	p := tr.source(tr.domains())
 	p.Restore(b)
 	s := sample(t, p)
-	if q := find(t, s, 10, false); q.Delta[0] != 20*Tick {
+	if q := find(t, s, 10, false); q.Delta[0] != 20*proc.ClockTick {
 		t.Errorf("%+v", q)
 	}
-	if q := find(t, s, 30, false); q.Delta[0] != 7*Tick {
+	if q := find(t, s, 30, false); q.Delta[0] != 7*proc.ClockTick {
 		t.Errorf("%+v", q)
 	}
-	if s.Busy[0] != 40*Tick || s.Capacity[0] != 100*Tick || s.Unseen[0] != 13*Tick {
+	if s.Busy[0] != 40*proc.ClockTick || s.Capacity[0] != 100*proc.ClockTick || s.Unseen[0] != 13*proc.ClockTick {
 		t.Errorf("busy %v of %v, unseen %v", s.Busy, s.Capacity, s.Unseen)
 	}
 	if len(p.Baseline().Processes) != 2 {
@@ -206,7 +208,7 @@ func TestVhostThreadHasItsOwner(t *testing.T) {
 	for comm, want := range map[string]int32{
 		"vhost-": 0, "vhost-1": 1, "vhost-2147483647": 0, "vhost-99999999999999": 0, "vhost-1x": 0, "xvhost-1": 0, "": 0,
 	} {
-		if got := Owner(comm); got != want {
+		if got := proc.Owner(comm); got != want {
 			t.Errorf("Owner(%q) = %d", comm, got)
 		}
 	}
@@ -273,11 +275,11 @@ func TestFaultsLoseNothing(t *testing.T) {
 		busy += s.Busy[0] + s.Busy[1]
 	}
 	for i := range tasks {
-		if want := uint64(tasks[i].ticks)*Tick - began[i]; used[i] != want {
+		if want := uint64(tasks[i].ticks)*proc.ClockTick - began[i]; used[i] != want {
 			t.Errorf("process %d was charged %d ns, and used %d", tasks[i].pid, used[i], want)
 		}
 	}
-	if want := uint64(cpus[0][0]+cpus[1][0]) * Tick; busy != want {
+	if want := uint64(cpus[0][0]+cpus[1][0]) * proc.ClockTick; busy != want {
 		t.Errorf("busy %d, and not %d", busy, want)
 	}
 	// ENOENT is what a thread says that ended, and /proc/stat cut short is read on: no faults.
@@ -289,22 +291,22 @@ func TestFaultsLoseNothing(t *testing.T) {
 
 // scripted fails chosen calls.
 type scripted struct {
-	kernel
+	proc.Kernel
 	openFails, readFails error
 }
 
-func (f *scripted) open(dir int, path []byte) (int, error) {
+func (f *scripted) Open(dir int, path []byte) (int, error) {
 	if f.openFails != nil {
 		return -1, f.openFails
 	}
-	return f.kernel.open(dir, path)
+	return f.Kernel.Open(dir, path)
 }
 
-func (f *scripted) read(fd int, b []byte, offset int64) (int, error) {
+func (f *scripted) Read(fd int, b []byte, offset int64) (int, error) {
 	if f.readFails != nil {
 		return 0, f.readFails
 	}
-	return f.kernel.read(fd, b, offset)
+	return f.Kernel.Read(fd, b, offset)
 }
 
 func TestVanishesWhileItIsRead(t *testing.T) {
@@ -317,7 +319,7 @@ func TestVanishesWhileItIsRead(t *testing.T) {
 
 	f.readFails, f.openFails = unix.ESRCH, unix.ENOENT // listed, and gone when it is read
 	s := sample(t, p)
-	if len(s.Processes) != 0 || totalOf(p, 10) != 5*Tick || s.Faults != 1 { // the fault is /proc/stat's
+	if len(s.Processes) != 0 || totalOf(p, 10) != 5*proc.ClockTick || s.Faults != 1 { // the fault is /proc/stat's
 		t.Errorf("%+v", s)
 	}
 	if p.open != 0 {
@@ -327,7 +329,7 @@ func TestVanishesWhileItIsRead(t *testing.T) {
 	k.ticks = 9
 	tr.process(k)
 	s = sample(t, p)
-	if q := find(t, s, 10, false); q == nil || q.Delta[0] != 4*Tick || s.Faults != 1 {
+	if q := find(t, s, 10, false); q == nil || q.Delta[0] != 4*proc.ClockTick || s.Faults != 1 {
 		t.Errorf("%+v", s)
 	}
 	f.readFails, f.openFails = unix.ESRCH, unix.ENOENT
@@ -353,7 +355,7 @@ func TestRestOfTheProgramTookAllDescriptors(t *testing.T) {
 		t.Errorf("%d faults, %d descriptors, %d processes", s.Faults, p.open, len(p.Baseline().Processes))
 	}
 	f.openFails = nil
-	if s := sample(t, p); s.Faults != 0 || find(t, s, 50, false).Delta[0] != 7*Tick {
+	if s := sample(t, p); s.Faults != 0 || find(t, s, 50, false).Delta[0] != 7*proc.ClockTick {
 		t.Errorf("%+v", s)
 	}
 }
@@ -386,7 +388,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		tr.process(task{pid: 10 + i, comm: "t", start: i, ticks: 3})
 	}
 	for _, q := range sample(t, p).Processes {
-		if q.Delta[0] != 2*Tick {
+		if q.Delta[0] != 2*proc.ClockTick {
 			t.Errorf("%+v", q)
 		}
 	}
@@ -422,8 +424,8 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	}
 	// What is busy is made to look so by taking from what is known of it.
 	busy := func() {
-		for _, q := range p.processes {
-			q.total -= min(q.total, Tick)
+		for _, q := range p.processes.All() {
+			q.total -= min(q.total, proc.ClockTick)
 		}
 		look()
 	}

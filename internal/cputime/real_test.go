@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // busyFor is set for a child of the test that uses CPU time on demand: for each line that it reads
@@ -94,7 +96,7 @@ func (c *child) end() {
 }
 
 func TestBusyChildAndItsEnd(t *testing.T) {
-	p := openSource(t, kernel{}, "/proc", NewDomains("/sys", nil, nil))
+	p := openSource(t, proc.Kernel{}, "/proc", NewDomains("/sys", nil, nil))
 	sample(t, p)
 	c := startChild(t, 300*time.Millisecond)
 	pid := c.cmd.Process.Pid
@@ -142,7 +144,7 @@ func BenchmarkProcfsSample(b *testing.B) {
 	for _, idle := range []int{0, 1000} {
 		b.Run(fmt.Sprintf("idle=%d", idle), func(b *testing.B) {
 			startIdle(b, idle)
-			p := openSource(b, kernel{}, "/proc", NewDomains("/sys", nil, nil))
+			p := openSource(b, proc.Kernel{}, "/proc", NewDomains("/sys", nil, nil))
 			s := sample(b, p)
 			b.ReportAllocs()
 			for b.Loop() {

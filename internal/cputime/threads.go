@@ -2,7 +2,8 @@ package cputime
 
 import (
 	"math/bits"
-	"strconv"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // A thread of a process, as last read.
@@ -17,18 +18,8 @@ type thread struct {
 // can be found that used any. The parts sum up to delta exactly; what threads used that have ended
 // since is in delta and goes in the same proportion. Threads that cannot be read are added to faults.
 func (p *Procfs) split(q *process, delta uint64, by []uint64, faults *int) bool {
-	p.name = appendNumber(p.name[:0], q.pid)
-	p.name = append(p.name, "/task"...)
-	base := len(p.name)
-	p.name = append(p.name, 0)
-	dir, err := p.files.open(p.dir, p.name)
-	if err != nil {
-		countFault(faults, err)
-		return false
-	}
-	p.tids, err = p.listDirectory(p.tids[:0], dir)
-	p.files.close(dir)
-	if err != nil {
+	var err error
+	if p.tids, err = p.dir.Threads(p.tids, q.pid); err != nil {
 		countFault(faults, err)
 		return false
 	}
@@ -36,33 +27,24 @@ func (p *Procfs) split(q *process, delta uint64, by []uint64, faults *int) bool 
 	var sum uint64
 	at := 0 // where the thread is expected in the former list, which is in the same order
 	for _, tid := range p.tids {
-		p.name = append(p.name[:base], '/')
-		p.name = appendNumber(p.name, tid)
-		p.name = append(p.name, "/stat\x00"...)
-		fd, err := p.files.open(p.dir, p.name)
+		now, err := p.dir.ThreadStat(q.pid, tid)
 		if err != nil {
 			countFault(faults, err)
 			continue
 		}
-		now, err := p.readStat(fd)
-		p.files.close(fd)
-		if err != nil {
-			countFault(faults, err)
-			continue
-		}
-		q.threads = append(q.threads, thread{tid, now.start, now.total})
-		used := now.total
+		q.threads = append(q.threads, thread{tid, now.Start, now.CPUTime})
+		used := now.CPUTime
 		for i := range q.formerly {
 			former := &q.formerly[(at+i)%len(q.formerly)]
 			if former.tid == tid {
 				at += i + 1
-				if former.start == now.start {
+				if former.start == now.Start {
 					used -= min(used, former.total)
 				}
 				break
 			}
 		}
-		by[p.domains.OfCPU(now.cpu)] += used
+		by[p.domains.OfCPU(now.CPU)] += used
 		sum += used
 	}
 	return Apportion(by, sum, delta)
@@ -70,7 +52,7 @@ func (p *Procfs) split(q *process, delta uint64, by []uint64, faults *int) bool 
 
 // countFault counts an error, unless it says that somebody ended.
 func countFault(faults *int, err error) {
-	if !isGone(err) {
+	if !proc.IsGone(err) {
 		*faults++
 	}
 }
@@ -90,5 +72,3 @@ func Apportion(weights []uint64, sum, whole uint64) bool {
 	}
 	return true
 }
-
-func appendNumber(b []byte, n int32) []byte { return strconv.AppendInt(b, int64(n), 10) }

@@ -3,6 +3,8 @@ package cputime
 import (
 	"slices"
 	"testing"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 func TestReadTopology(t *testing.T) {
@@ -97,7 +99,7 @@ func TestCPUComesOnline(t *testing.T) {
 		tr.cpus(cpus...)
 		s := new(Sample)
 		s.Reset(2)
-		s.Append(2).Delta[d.OfCPU(2)] = uint64(used) * Tick // as a source does: before it looks at the CPUs
+		s.Append(2).Delta[d.OfCPU(2)] = uint64(used) * proc.ClockTick // as a source does: before it looks at the CPUs
 		c.Sample(s)
 		return s
 	}
@@ -107,7 +109,7 @@ func TestCPUComesOnline(t *testing.T) {
 	}
 	tr.socket(2, 1, 0) // online now
 	look(0, [2]int{100, 100}, [2]int{100, 100}, [2]int{10, 10})
-	if s := look(30, [2]int{100, 100}, [2]int{100, 100}, [2]int{40, 10}); s.Busy[1] != 30*Tick || s.Busy[0] != 0 || s.Unseen[0]+s.Unseen[1] != 0 {
+	if s := look(30, [2]int{100, 100}, [2]int{100, 100}, [2]int{40, 10}); s.Busy[1] != 30*proc.ClockTick || s.Busy[0] != 0 || s.Unseen[0]+s.Unseen[1] != 0 {
 		t.Errorf("busy %v, unseen %v", s.Busy, s.Unseen)
 	}
 	// Offline again, it keeps its place for what it still has to tell; and what comes back may be another.
@@ -117,7 +119,7 @@ func TestCPUComesOnline(t *testing.T) {
 	}
 	tr.socket(2, 0, 0)
 	look(0, [2]int{100, 100}, [2]int{100, 100}, [2]int{40, 10})
-	if s := look(20, [2]int{100, 100}, [2]int{100, 100}, [2]int{60, 10}); s.Busy[0] != 20*Tick || s.Busy[1] != 0 {
+	if s := look(20, [2]int{100, 100}, [2]int{100, 100}, [2]int{60, 10}); s.Busy[0] != 20*proc.ClockTick || s.Busy[1] != 0 {
 		t.Errorf("replaced: busy %v", s.Busy)
 	}
 	// A steady state reads no topology.

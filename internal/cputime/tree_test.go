@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // A tree is a made-up /proc and /sys. Files are rewritten in place, as the source keeps them open.
@@ -71,7 +73,7 @@ type task struct {
 func (k task) text() string {
 	flags := 0x400000
 	if k.kernel {
-		flags |= pfKthread
+		flags |= 0x00200000 // PF_KTHREAD
 	}
 	return fmt.Sprintf("%d (%s) S %d 1 1 0 -1 %d 1 2 3 4 %d %d 5 6 20 0 %d 0 %d 7 8 18446744073709551615 "+
 		"9 10 11 12 13 14 15 16 17 18 19 20 17 %d 0 0 0 0 0 21 22 23 24 25 26 27 0\n",
@@ -106,10 +108,10 @@ func (tr *tree) domains(zones ...Zone) *Domains {
 
 func (tr *tree) source(d *Domains) *Procfs {
 	tr.t.Helper()
-	return openSource(tr.t, kernel{}, tr.proc, d)
+	return openSource(tr.t, proc.Kernel{}, tr.proc, d)
 }
 
-func openSource(t testing.TB, files files, procfs string, d *Domains) *Procfs {
+func openSource(t testing.TB, files proc.Files, procfs string, d *Domains) *Procfs {
 	t.Helper()
 	p, err := newProcfs(files, procfs, d)
 	if err != nil {
@@ -162,7 +164,7 @@ func totalOf(p *Procfs, pid int) uint64 {
 
 // faulty makes the calls of the kernel fail at random.
 type faulty struct {
-	kernel
+	proc.Kernel
 	random *rand.Rand
 	rate   float64
 	raised int // faults raised that the source is bound to notice and to count
@@ -172,25 +174,25 @@ var errs = []error{unix.EIO, unix.EACCES, unix.ENOENT}
 
 func (f *faulty) fails() bool { return f.random.Float64() < f.rate }
 
-func (f *faulty) open(dir int, path []byte) (int, error) {
+func (f *faulty) Open(dir int, path []byte) (int, error) {
 	if f.fails() {
 		return -1, errs[f.random.IntN(len(errs))]
 	}
-	return f.kernel.open(dir, path)
+	return f.Kernel.Open(dir, path)
 }
 
-func (f *faulty) read(fd int, b []byte, offset int64) (int, error) {
+func (f *faulty) Read(fd int, b []byte, offset int64) (int, error) {
 	if !f.fails() || offset > 0 {
-		return f.kernel.read(fd, b, offset)
+		return f.Kernel.Read(fd, b, offset)
 	}
-	return f.spoil(b, func() (int, error) { return f.kernel.read(fd, b, offset) })
+	return f.spoil(b, func() (int, error) { return f.Kernel.Read(fd, b, offset) })
 }
 
-func (f *faulty) list(fd int, b []byte) (int, error) {
+func (f *faulty) List(fd int, b []byte) (int, error) {
 	if !f.fails() {
-		return f.kernel.list(fd, b)
+		return f.Kernel.List(fd, b)
 	}
-	return f.spoil(b, func() (int, error) { return f.kernel.list(fd, b) })
+	return f.spoil(b, func() (int, error) { return f.Kernel.List(fd, b) })
 }
 
 func (f *faulty) spoil(b []byte, call func() (int, error)) (int, error) {

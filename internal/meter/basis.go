@@ -17,16 +17,6 @@ import (
 // of processes get the difference in zones of the basis, and the row Rebased the opposite, so that the sum of each
 // zone's rows stays what the zone gave; the host and the meters of VMs get a shift.
 
-// inBasisOf sums the kinds of zone that count under a basis.
-func inBasisOf(e *snapshot.Energies, psys bool) (sum energy.Microjoules) {
-	for k := range energy.Kind(energy.Kinds) {
-		if isBasis(k, psys) {
-			sum += e.Of(k)
-		}
-	}
-	return sum
-}
-
 // changeBasis goes on from what was shown under the other basis.
 func (m *Meter) changeBasis() {
 	m.rebase(ledger.Ended)
@@ -40,7 +30,7 @@ func (m *Meter) changeBasis() {
 // rebase has a row of processes hold in the zones of this basis what it held in those of the other.
 func (m *Meter) rebase(s ledger.Slot) {
 	e := m.energiesOf(s)
-	shown, held := inBasisOf(&e, !m.Psys), inBasisOf(&e, m.Psys)
+	shown, held := e.In(energy.Basis(!m.Psys)), e.In(energy.Basis(m.Psys))
 	for _, z := range m.zones {
 		if !z.basis {
 			continue
@@ -122,7 +112,7 @@ func (m *Meter) rebaseHost() {
 func (m *Meter) hostSources(psys bool) []snapshot.HostSource {
 	h := snapshot.Host{Sources: slices.Clone(m.shifts)}
 	for _, z := range m.zones {
-		if isBasis(z.Kind, psys) {
+		if energy.Basis(psys).Has(z.Kind) {
 			h.Add(&snapshot.Zone{Zone: z.Zone, Created: z.created, Total: m.ledger.Total(z.index)})
 		}
 	}

@@ -38,7 +38,7 @@ func (w *world) on(t *testing.T, psys bool) *Meter {
 
 // counters gives all that a Snapshot shows under names that do not depend on the basis.
 func countersOf(s *snapshot.Snapshot, psys bool) map[string]energy.Microjoules {
-	all := map[string]energy.Microjoules{"rest": inBasisOf(&s.Rest, psys), "host": s.Host.Energy}
+	all := map[string]energy.Microjoules{"rest": s.Rest.In(energy.Basis(psys)), "host": s.Host.Energy}
 	for _, h := range s.Host.Sources {
 		all["host "+h.Source] = h.Energy
 	}
@@ -68,9 +68,12 @@ func countersOf(s *snapshot.Snapshot, psys bool) map[string]energy.Microjoules {
 // ofBasis holds a Snapshot against the identity, for the kinds of the basis.
 func ofBasis(t *testing.T, s *snapshot.Snapshot, psys bool) {
 	t.Helper()
+	if want := energy.Basis(psys).Intersect(s.Kinds()); s.Basis != want || want == 0 {
+		t.Errorf("the kinds %v count, want %v", s.Basis, want)
+	}
 	var in, out energy.Microjoules
 	for _, z := range s.Zones {
-		if z.Attributed != isBasis(z.Kind, psys) {
+		if z.Attributed != energy.Basis(psys).Has(z.Kind) {
 			t.Errorf("zone %s: attributed %v", z.Path, z.Attributed)
 		}
 		if z.Attributed {
@@ -78,7 +81,7 @@ func ofBasis(t *testing.T, s *snapshot.Snapshot, psys bool) {
 		}
 	}
 	for i := range s.VMs {
-		out += inBasisOf(&s.VMs[i].Energy, psys)
+		out += s.VMs[i].Energy.In(energy.Basis(psys))
 	}
 	for _, p := range s.Series {
 		out += p.Energy
@@ -87,11 +90,11 @@ func ofBasis(t *testing.T, s *snapshot.Snapshot, psys bool) {
 		out += u.Energy
 	}
 	for k, e := range s.Rebased {
-		if isBasis(energy.Kind(k), psys) {
+		if energy.Basis(psys).Has(energy.Kind(k)) {
 			out += energy.Microjoules(e)
 		}
 	}
-	out += inBasisOf(&s.Rest, psys) + inBasisOf(&s.Retired.VMs, psys) + inBasisOf(&s.Retired.Processes, psys)
+	out += s.Rest.In(energy.Basis(psys)) + s.Retired.VMs.In(energy.Basis(psys)) + s.Retired.Processes.In(energy.Basis(psys))
 	if in != out || s.LedgerError != 0 {
 		t.Errorf("tick %d: zones gave %d µJ, accounts hold %d; ledger error %d", s.Seq, in, out, s.LedgerError)
 	}
@@ -168,7 +171,7 @@ func increases(before, after *snapshot.Snapshot, psys bool) energy.Microjoules {
 			}
 		}
 		for i := range s.VMs {
-			e += inBasisOf(&s.VMs[i].Energy, psys)
+			e += s.VMs[i].Energy.In(energy.Basis(psys))
 		}
 		return e
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -17,7 +18,7 @@ func BenchmarkIdleVMs(b *testing.B) {
 			for i := range n {
 				vm := aVM
 				vm.UUID, vm.Name = fmt.Sprintf("aaaaaaaa-0000-0000-0000-%012d", i), fmt.Sprint("vm-", i)
-				vm.Process = vmmap.Process{PID: int32(1000 + i), Start: 1}
+				vm.Process = proc.ID{PID: int32(1000 + i), Start: 1}
 				vms = append(vms, vm)
 			}
 			w.vms = vmmap.NewMap(vms, "")

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -24,7 +24,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	m := w.start(t)
 	m.Tick()
 	seen := watcher{}
-	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
+	second := func(used map[proc.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.noticed = nil
 		w.pass(time.Second, watts, used)
@@ -41,7 +41,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	if got := s.VMs[0].Energy.Of(energy.Package); got != 20*energy.Joule || s.VMs[0].CPU != time.Second {
 		t.Errorf("the new snapshot.VM has %v and %v, want 20 J and the second that it ran", got, s.VMs[0].CPU)
 	}
-	if want := []vmmap.Process{{PID: qemu.PID, Start: qemu.Start}}; !slices.Equal(w.noticed, want) {
+	if want := []proc.ID{{PID: qemu.PID, Start: qemu.Start}}; !slices.Equal(w.noticed, want) {
 		t.Errorf("noticed: %v, want %v", w.noticed, want)
 	}
 	w.onNotice = nil
@@ -50,11 +50,11 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	}
 
 	second(use(other, time.Second))
-	if want := []vmmap.Process{{PID: other.PID, Start: other.Start}}; !slices.Equal(w.noticed, want) {
+	if want := []proc.ID{{PID: other.PID, Start: other.Start}}; !slices.Equal(w.noticed, want) {
 		t.Errorf("noticed: %v, want what is named like a qemu", w.noticed)
 	}
 	execs := aVM
-	execs.UUID, execs.Process = "aaaaaaaa-0000-0000-0000-000000000002", vmmap.Process{PID: other.PID, Start: other.Start}
+	execs.UUID, execs.Process = "aaaaaaaa-0000-0000-0000-000000000002", proc.ID{PID: other.PID, Start: other.Start}
 	w.onNotice = func() { w.vms = vmmap.NewMap([]vmmap.VM{aVM, execs}, "") }
 	before := accounted(m.Latest())
 	s = second(use(other, 3*time.Second))
@@ -65,7 +65,7 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 		t.Errorf("the accounts hold %v more, want 45 J", got)
 	}
 	w.onNotice, w.comms[shell] = nil, "make"
-	second(use(shell, time.Second, cputime.ID{PID: 77, Start: 9}, time.Second))
+	second(use(shell, time.Second, proc.ID{PID: 77, Start: 9}, time.Second))
 	if len(w.noticed) != 2 {
 		t.Errorf("noticed: %v, want what has another name and what is new", w.noticed)
 	}
@@ -76,7 +76,7 @@ func TestOrdinaryVMsReserveNothing(t *testing.T) {
 	w := newWorld()
 	fake := aVM
 	fake.UUID, fake.Source, fake.Ordinary, fake.VCPUs = "00000000-0000-0000-0000-000000000001", vmmap.FromArgv, true, 65536
-	fake.Process = vmmap.Process{PID: other.PID, Start: other.Start}
+	fake.Process = proc.ID{PID: other.PID, Start: other.Start}
 	w.totals[qemu], w.totals[other] = 0, 0
 	o := w.start(t).Options
 	o.Idle, o.IdleWatts = ledger.Reserved, map[string]energy.Watts{"package-0": 20}
@@ -184,7 +184,7 @@ func TestWhatIsKnownOfVMsIsKept(t *testing.T) {
 	vm := aVM
 	vm.Title, vm.Share, vm.Publish, vm.Project, vm.State = "first", "virtiofs", "untrusted", "acme", vmmap.Paused
 	fake := vmmap.VM{UUID: "bbbbbbbb-0000-0000-0000-000000000001", Name: "fake", Source: vmmap.FromArgv, Ordinary: true, Derived: true,
-		State: vmmap.Running, Process: vmmap.Process{PID: 300, Start: 3}}
+		State: vmmap.Running, Process: proc.ID{PID: 300, Start: 3}}
 	gone := aVM
 	gone.UUID = "cccccccc-0000-0000-0000-000000000001"
 	w.vms = vmmap.NewMap([]vmmap.VM{vm, fake, gone}, "")
@@ -213,7 +213,7 @@ func TestWhatIsKnownOfVMsIsKept(t *testing.T) {
 	}
 	w.bootID = "second"
 	w.start(t)
-	vm.Process = vmmap.Process{}
+	vm.Process = proc.ID{}
 	if len(w.restored) != 1 || fmt.Sprint(w.restored[0]) != fmt.Sprint(vm) {
 		t.Errorf("after a reboot %+v, want %+v", w.restored, vm)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -31,17 +32,15 @@ type machines struct {
 	series  []*vmSeries          // of all names, by UUID and name
 	retired map[string][]retired // by UUID
 	past    []vmmap.Past         // as in current, or as an earlier run left it
-	noticed []vmmap.Process      // by the last notice; its memory is used again
+	noticed []proc.ID            // by the last notice; its memory is used again
 
 	// adopted are processes that the map does not have, or not yet: they were started by one that works for the machine,
 	// and may have lived for a moment only.
-	adopted map[cputime.ID]*machine
+	adopted proc.Descent[*machine]
 }
 
 func newMachines() machines {
-	return machines{
-		byUUID: make(map[string]*machine), retired: make(map[string][]retired), adopted: make(map[cputime.ID]*machine),
-	}
+	return machines{byUUID: make(map[string]*machine), retired: make(map[string][]retired)}
 }
 
 // follow takes over a new map. It costs nothing while the map stays the same.
@@ -49,11 +48,11 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 	ms := &m.machines
 	if vms != ms.current && !vms.Blind {
 		ms.current, ms.past = vms, vms.Past
-		clear(ms.adopted) // it has those that live
+		ms.adopted.Clear() // it has those that live
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
 			if vms.Complete || a.Source != vmmap.FromLibvirt { // only libvirt knows machines that do not run
-				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, vmmap.Process{}
+				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, proc.ID{}
 			}
 		}
 		var running []ledger.Machine
@@ -92,34 +91,19 @@ func (m *Meter) reorder() {
 	slices.SortFunc(ms.ordered, func(a, b *machine) int { return strings.Compare(a.UUID, b.UUID) })
 }
 
-// maxGenerations bounds how many generations of processes, each started by the one before, adopt follows within one tick.
-const maxGenerations = 8
-
-// adopt finds in the sample the processes that were started by one that works for a virtual machine. A child may be told
-// before its parent is, so the sample is gone through again as long as that finds some.
+// adopt finds in the sample the processes that were started by one that works for a virtual machine.
 func (m *Meter) adopt() {
 	ms := &m.machines
 	if ms.current == nil || len(ms.current.VMs) == 0 {
 		return
 	}
-	for range maxGenerations {
-		found := false
+	for ms.adopted.Begin(); ms.adopted.Again(); {
 		for i := range m.sample.Processes {
 			p := &m.sample.Processes[i]
-			if p.Parent.Start == 0 || p.Kernel || m.ownerOf(p) != nil {
-				continue
+			if p.Parent.Start != 0 && !p.Kernel && m.ownerOf(p) == nil {
+				a := m.owner(p.Parent.PID, p.Parent.Start)
+				ms.adopted.Add(p.ID, p.Parent, a, a != nil)
 			}
-			a := m.owner(p.Parent.PID, p.Parent.Start)
-			if a == nil {
-				a = ms.adopted[p.Parent]
-			}
-			if a != nil {
-				ms.adopted[p.ID] = a
-				found = true
-			}
-		}
-		if !found {
-			return
 		}
 	}
 }
@@ -132,7 +116,8 @@ func (m *Meter) ownerOf(p *cputime.Process) *machine {
 	if p.Owner != 0 {
 		return m.owner(p.Owner, 0)
 	}
-	return m.machines.adopted[p.ID]
+	a, _ := m.machines.adopted.Of(p.ID)
+	return a
 }
 
 // owner gives the virtual machine that the map has a process for, or nil. A start of 0 stands for any.

@@ -16,6 +16,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -44,7 +45,7 @@ type VMSource interface {
 	Restore(vms []vmmap.VM, past []vmmap.Past)
 	// Notice tells that processes are new, or execute another program. It waits a few milliseconds
 	// at most, in which Current may come to know them.
-	Notice([]vmmap.Process)
+	Notice([]proc.ID)
 }
 
 // A Clock tells the time. Tests have their own.
@@ -96,7 +97,7 @@ type Meter struct {
 	ledger     *ledger.Ledger
 	readings   []energy.Reading
 	sample     cputime.Sample
-	processes  map[cputime.ID]*process
+	processes  map[proc.ID]*process
 	accounts   []*process // the same, to walk over
 	ended      []*process // exited in this tick; closed after the settlement
 	listed     []*process // have a place on the list, and a series
@@ -134,11 +135,11 @@ var ErrNothingToMeasure = errors.New("the sensor has no zone that could be attri
 // New makes a meter that goes on from the first of the states (what a Store kept of an earlier run) that can be
 // used. One that is damaged is logged and counted; without any, the meter starts anew.
 func New(o Options, states ...[]byte) (*Meter, error) {
-	m := &Meter{Options: o, next: make(chan struct{}), processes: make(map[cputime.ID]*process)}
+	m := &Meter{Options: o, next: make(chan struct{}), processes: make(map[proc.ID]*process)}
 	for i, z := range o.Sensor.Zones() {
 		m.zones = append(m.zones, m.newZone(z, i))
 	}
-	if !m.hasBasis() {
+	if m.basis() == 0 {
 		return nil, ErrNothingToMeasure
 	}
 	m.readings = make([]energy.Reading, len(m.zones))

@@ -12,25 +12,26 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
 var (
 	watts = []energy.Watts{40, 15, 5}
-	qemu  = cputime.ID{PID: 100, Start: 1}
-	shell = cputime.ID{PID: 200, Start: 2}
-	other = cputime.ID{PID: 300, Start: 3}
+	qemu  = proc.ID{PID: 100, Start: 1}
+	shell = proc.ID{PID: 200, Start: 2}
+	other = proc.ID{PID: 300, Start: 3}
 	aVM   = vmmap.VM{
 		UUID: "aaaaaaaa-0000-0000-0000-000000000001", Name: "web", VCPUs: 2, State: vmmap.Running,
-		Source: vmmap.FromLibvirt, Process: vmmap.Process{PID: 100, Start: 1},
+		Source: vmmap.FromLibvirt, Process: proc.ID{PID: 100, Start: 1},
 	}
 )
 
-func use(pairs ...any) map[cputime.ID]time.Duration {
-	used := map[cputime.ID]time.Duration{}
+func use(pairs ...any) map[proc.ID]time.Duration {
+	used := map[proc.ID]time.Duration{}
 	for i := 0; i < len(pairs); i += 2 {
-		used[pairs[i].(cputime.ID)] = pairs[i+1].(time.Duration)
+		used[pairs[i].(proc.ID)] = pairs[i+1].(time.Duration)
 	}
 	return used
 }
@@ -93,14 +94,14 @@ func life(t *testing.T, rng *rand.Rand) {
 	vms := map[int]vmmap.VM{}
 	for range 4000 {
 		if len(w.totals) < 20 {
-			id := cputime.ID{PID: next, Start: uint64(next)}
+			id := proc.ID{PID: next, Start: uint64(next)}
 			next++
 			w.totals[id], w.comms[id] = 0, fmt.Sprint("process-", next)
 			if rng.IntN(3) == 0 {
 				vm := aVM
 				n := rng.IntN(5)
 				vm.UUID = fmt.Sprintf("aaaaaaaa-0000-0000-0000-00000000000%d", n)
-				vm.Process = vmmap.Process{PID: id.PID, Start: id.Start}
+				vm.Process = proc.ID{PID: id.PID, Start: id.Start}
 				if n == 4 { // a user's own
 					vm.Source, vm.Ordinary = vmmap.FromArgv, true
 				}
@@ -117,7 +118,7 @@ func life(t *testing.T, rng *rand.Rand) {
 		if rng.IntN(4) == 0 {
 			w.vms = vmmap.NewMap(list, "")
 		}
-		used := map[cputime.ID]time.Duration{}
+		used := map[proc.ID]time.Duration{}
 		for id := range w.totals {
 			if rng.IntN(2) == 0 {
 				used[id] = time.Duration(rng.Int64N(int64(time.Second)))
@@ -139,7 +140,7 @@ func life(t *testing.T, rng *rand.Rand) {
 			m = w.start(t)
 		case 1: // rebooted
 			w.bootID += "x"
-			w.totals = map[cputime.ID]uint64{}
+			w.totals = map[proc.ID]uint64{}
 			vms = map[int]vmmap.VM{}
 			w.ended = nil
 			m = w.start(t)
@@ -197,7 +198,7 @@ func TestReboot(t *testing.T) {
 	before := m.Latest().VMs[0].Energy
 	w.bootID, w.counters, w.boot = "second", []energy.Microjoules{3, 2, 1}, time.Minute
 	w.busy, w.idle = 0, 0
-	w.totals = map[cputime.ID]uint64{qemu: 5}
+	w.totals = map[proc.ID]uint64{qemu: 5}
 	m = w.start(t)
 	m.Tick()
 	if got := m.Latest().VMs[0].Energy; got != before {
@@ -387,10 +388,10 @@ func TestShortLivedChildOfAMachine(t *testing.T) {
 	w.totals[qemu], w.totals[shell] = 0, 0
 	m := w.start(t)
 	m.Tick()
-	child, grandchild := cputime.ID{PID: 400, Start: 40}, cputime.ID{PID: 350, Start: 41} // told before its parent
-	stranger := cputime.ID{PID: 500, Start: 50}
+	child, grandchild := proc.ID{PID: 400, Start: 40}, proc.ID{PID: 350, Start: 41} // told before its parent
+	stranger := proc.ID{PID: 500, Start: 50}
 	w.parents[child], w.parents[grandchild] = qemu, child
-	w.parents[stranger] = cputime.ID{PID: qemu.PID, Start: 45} // which had the id after the machine's process
+	w.parents[stranger] = proc.ID{PID: qemu.PID, Start: 45} // which had the id after the machine's process
 	w.pass(time.Second, watts, use(child, time.Second, grandchild, time.Second, stranger, time.Second, shell, time.Second))
 	w.end(child)
 	w.end(stranger)
@@ -406,8 +407,8 @@ func TestShortLivedChildOfAMachine(t *testing.T) {
 	w.pass(time.Second, watts, use(grandchild, time.Second)) // its parent is no more
 	w.end(grandchild)
 	m.Tick()
-	if s := m.Latest(); s.VMs[0].CPU != 3*time.Second || len(m.machines.adopted) != 0 {
-		t.Errorf("CPU time of the machine %v; %d processes are still adopted", s.VMs[0].CPU, len(m.machines.adopted))
+	if s := m.Latest(); s.VMs[0].CPU != 3*time.Second || m.machines.adopted.Len() != 0 {
+		t.Errorf("CPU time of the machine %v; %d processes are still adopted", s.VMs[0].CPU, m.machines.adopted.Len())
 	}
 	identity(t, m.Latest())
 }
@@ -446,7 +447,7 @@ func TestIdleProcess(t *testing.T) {
 	w.totals[shell], w.totals[other] = 0, 0
 	m.Tick()
 	seen := watcher{}
-	second := func(used map[cputime.ID]time.Duration) {
+	second := func(used map[proc.ID]time.Duration) {
 		t.Helper()
 		w.pass(time.Second, watts, used)
 		m.Tick()
@@ -563,7 +564,7 @@ func TestBlindMapTakesNothingAway(t *testing.T) {
 	for i, source := range []vmmap.Source{vmmap.FromLibvirt, vmmap.FromRuntime, vmmap.FromArgv} {
 		vm := aVM
 		vm.UUID, vm.Name, vm.Source = strings.TrimSuffix(aVM.UUID, "1")+strconv.Itoa(i+1), "web"+strconv.Itoa(i), source
-		vm.Process = vmmap.Process{PID: int32(100 + i), Start: 1}
+		vm.Process = proc.ID{PID: int32(100 + i), Start: 1}
 		known.VMs = append(known.VMs, vm)
 	}
 	w.vms = vmmap.NewMap(known.VMs, "")

@@ -1,6 +1,10 @@
 package meter
 
-import "github.com/scaph/scaph/internal/vmmap"
+import (
+	"github.com/scaph/scaph/internal/vmmap"
+
+	"github.com/scaph/scaph/internal/proc"
+)
 
 // notice tells the source of VMs which processes of the sample may be one that it does not know:
 // those that are new, those that have another name, since they executed another program, and those
@@ -21,7 +25,7 @@ func (m *Meter) notice() {
 		if known != nil && known.comm == p.Comm && !vmmap.NamedLikeQemu(p.Comm) || m.ownerOf(p) != nil {
 			continue
 		}
-		ms.noticed = append(ms.noticed, vmmap.Process{PID: p.PID, Start: p.Start})
+		ms.noticed = append(ms.noticed, proc.ID{PID: p.PID, Start: p.Start})
 	}
 	if len(ms.noticed) > 0 {
 		m.VMs.Notice(ms.noticed)

@@ -4,9 +4,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 )
 
@@ -14,7 +14,7 @@ import (
 // time, and closed when it ends, or has been idle for idleAfter and is not listed: what it holds is part of
 // the rest in either case. So a tick costs what those cost that run.
 type process struct {
-	id      cputime.ID
+	id      proc.ID
 	comm    string
 	cpu     uint64  // ns since it started
 	score   float64 // decaying ns of CPU time: who deserves a series of his own
@@ -46,7 +46,7 @@ func (m *Meter) charge(now time.Duration) {
 			m.ledger.Charge(owner.series.slot, p.Delta)
 			m.end(m.processes[p.ID]) // it was a process before it was known to be a VM's
 			if p.Exited {
-				delete(m.machines.adopted, p.ID)
+				m.machines.adopted.Forget(p.ID)
 			}
 			continue
 		}
@@ -67,7 +67,7 @@ func (m *Meter) charge(now time.Duration) {
 	m.ledger.Charge(ledger.Unseen, m.sample.Unseen)
 }
 
-func (m *Meter) openProcess(id cputime.ID, kernel bool) *process {
+func (m *Meter) openProcess(id proc.ID, kernel bool) *process {
 	a := &process{id: id, index: int32(len(m.accounts)), slot: m.ledger.Open(), kernel: kernel}
 	m.processes[id] = a
 	m.accounts = append(m.accounts, a)

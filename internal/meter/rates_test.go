@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -108,7 +108,7 @@ type churn struct {
 	*world
 	rng   *rand.Rand
 	next  int32
-	until map[cputime.ID]int // the second at which a process ends
+	until map[proc.ID]int // the second at which a process ends
 	vms   map[string]vmmap.VM
 	ghost map[string]bool // VMs that nobody knows for now
 	tick  int
@@ -117,13 +117,13 @@ type churn struct {
 func newChurn(seed uint64) *churn {
 	return &churn{
 		world: newWorld(), rng: rand.New(rand.NewPCG(seed, 7)), next: 1000,
-		until: map[cputime.ID]int{}, vms: map[string]vmmap.VM{}, ghost: map[string]bool{},
+		until: map[proc.ID]int{}, vms: map[string]vmmap.VM{}, ghost: map[string]bool{},
 	}
 }
 
-func (c *churn) spawn(comm string, seconds int) cputime.ID {
+func (c *churn) spawn(comm string, seconds int) proc.ID {
 	c.next++
-	id := cputime.ID{PID: 100 + c.next%300, Start: uint64(c.next)} // process ids are used again soon
+	id := proc.ID{PID: 100 + c.next%300, Start: uint64(c.next)} // process ids are used again soon
 	if c.totals[id] > 0 {
 		return id
 	}
@@ -134,7 +134,7 @@ func (c *churn) spawn(comm string, seconds int) cputime.ID {
 // second lets a second pass.
 func (c *churn) second() {
 	c.tick++
-	used := map[cputime.ID]time.Duration{}
+	used := map[proc.ID]time.Duration{}
 	for len(c.until) < 40 {
 		switch c.rng.IntN(3) {
 		case 0:
@@ -163,22 +163,22 @@ func (c *churn) second() {
 	c.pass(time.Second, []energy.Watts{energy.Watts(30 + c.rng.IntN(60)), 10, energy.Watts(3 + c.rng.IntN(4))}, used)
 }
 
-func (c *churn) moveVMs(used map[cputime.ID]time.Duration) {
+func (c *churn) moveVMs(used map[proc.ID]time.Duration) {
 	const all = 8
 	if c.tick%5 == 0 {
 		uuid := fmt.Sprintf("aaaaaaaa-0000-0000-0000-%012d", c.rng.IntN(all))
 		vm, defined := c.vms[uuid]
-		id := cputime.ID{PID: vm.Process.PID, Start: vm.Process.Start}
+		id := proc.ID{PID: vm.Process.PID, Start: vm.Process.Start}
 		switch event := c.rng.IntN(6); {
 		case !defined, event == 0 && vm.State == vmmap.Shutoff: // start
 			c.next++
 			vm = vmmap.VM{UUID: uuid, Name: "vm-" + uuid[len(uuid)-1:], VCPUs: 2, State: vmmap.Running, Source: vmmap.FromLibvirt}
-			vm.Process = vmmap.Process{PID: 5000 + c.next, Start: uint64(c.next)}
-			c.totals[cputime.ID{PID: vm.Process.PID, Start: vm.Process.Start}] = 0
+			vm.Process = proc.ID{PID: 5000 + c.next, Start: uint64(c.next)}
+			c.totals[proc.ID{PID: vm.Process.PID, Start: vm.Process.Start}] = 0
 			c.vms[uuid] = vm
 		case event == 1 && vm.State == vmmap.Running: // stop
 			c.world.end(id)
-			vm.State, vm.Process = vmmap.Shutoff, vmmap.Process{}
+			vm.State, vm.Process = vmmap.Shutoff, proc.ID{}
 			c.vms[uuid] = vm
 		case event == 2: // vanish
 			if vm.State == vmmap.Running {
@@ -201,7 +201,7 @@ func (c *churn) moveVMs(used map[cputime.ID]time.Duration) {
 	}
 	for _, vm := range c.vms {
 		if vm.State == vmmap.Running && c.rng.IntN(3) > 0 {
-			used[cputime.ID{PID: vm.Process.PID, Start: vm.Process.Start}] = time.Duration(c.rng.Int64N(int64(time.Second)))
+			used[proc.ID{PID: vm.Process.PID, Start: vm.Process.Start}] = time.Duration(c.rng.Int64N(int64(time.Second)))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -308,7 +309,7 @@ func (d *decoder) baseline(b *cputime.Baseline) {
 	}
 	b.Processes = make([]cputime.Reading, d.count())
 	for i := range b.Processes {
-		b.Processes[i] = cputime.Reading{ID: cputime.ID{PID: int32(d.uint()), Start: d.uint()}, Total: d.uint()}
+		b.Processes[i] = cputime.Reading{ID: proc.ID{PID: int32(d.uint()), Start: d.uint()}, Total: d.uint()}
 	}
 }
 
@@ -340,7 +341,7 @@ func (d *decoder) machine() (a machine) {
 	a.VCPUs = int(d.uint())
 	a.present, a.Derived, a.Ordinary = d.bool(), d.bool(), d.bool()
 	a.Share, a.Publish = d.string(), d.string()
-	a.VM.Process = vmmap.Process{PID: int32(d.uint()), Start: d.uint()}
+	a.VM.Process = proc.ID{PID: int32(d.uint()), Start: d.uint()}
 	return a
 }
 
@@ -377,7 +378,7 @@ func (d *decoder) series(zones int) (s savedSeries) {
 }
 
 func (d *decoder) process() (a process) {
-	a.id = cputime.ID{PID: int32(d.uint()), Start: d.uint()}
+	a.id = proc.ID{PID: int32(d.uint()), Start: d.uint()}
 	a.kernel = d.bool()
 	a.cpu = d.uint()
 	a.score = math.Float64frombits(d.uint())

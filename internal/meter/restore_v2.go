@@ -4,9 +4,9 @@ import (
 	"math"
 	"time"
 
-	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -43,7 +43,7 @@ func (d *decoder) accounts2(s *saved) {
 	for range d.count() {
 		var p savedSeries
 		p.lives = true
-		p.of.id = cputime.ID{PID: int32(d.uint()), Start: d.uint()}
+		p.of.id = proc.ID{PID: int32(d.uint()), Start: d.uint()}
 		p.series.comm = d.string()
 		p.label = label{pid: p.of.id.PID, comm: p.series.comm, exe: d.string()}
 		p.of.kernel = d.bool()

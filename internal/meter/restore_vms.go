@@ -3,6 +3,7 @@ package meter
 import (
 	"slices"
 
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -12,7 +13,7 @@ func (s *saved) vms() []vmmap.VM {
 	for i := range s.machines {
 		vm := s.machines[i].VM
 		if !s.sameBoot {
-			vm.Process = vmmap.Process{}
+			vm.Process = proc.ID{}
 		}
 		if s.machines[i].present {
 			vms = append(vms, vm)

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -44,7 +44,7 @@ func TestSeries(t *testing.T) {
 	w.totals[shell], w.comms[shell] = 0, "sh"
 	m := w.start(t)
 	m.Tick()
-	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
+	second := func(used map[proc.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.pass(time.Second, []energy.Watts{40, 0, 0}, used)
 		m.Tick()
@@ -103,11 +103,11 @@ func TestSeriesOfAShortLife(t *testing.T) {
 }
 
 // counting returns a meter whose series of the process counts, and the step of a second.
-func counting(t *testing.T, w *world, id cputime.ID) (*Meter, func(used map[cputime.ID]time.Duration) *snapshot.Snapshot) {
+func counting(t *testing.T, w *world, id proc.ID) (*Meter, func(used map[proc.ID]time.Duration) *snapshot.Snapshot) {
 	t.Helper()
 	m := w.start(t)
 	seen, adds := watcher{}, newScraper(0)
-	second := func(used map[cputime.ID]time.Duration) *snapshot.Snapshot {
+	second := func(used map[proc.ID]time.Duration) *snapshot.Snapshot {
 		t.Helper()
 		w.pass(time.Second, []energy.Watts{40, 0, 0}, used)
 		m.Tick()
@@ -157,7 +157,7 @@ func TestSeriesOfANamesake(t *testing.T) {
 	w.totals[shell], w.comms[shell] = 0, "sh"
 	_, second := counting(t, w, shell)
 	w.end(shell)
-	next := cputime.ID{PID: shell.PID, Start: 99}
+	next := proc.ID{PID: shell.PID, Start: 99}
 	w.totals[next], w.comms[next] = 0, "sh"
 	before := one(t, second(use(next, time.Second)), shell.PID).Energy
 	second(use(next, time.Second))
@@ -191,9 +191,9 @@ func TestListIsSteady(t *testing.T) {
 	w := newWorld()
 	m := w.start(t)
 	m.Tick()
-	used := map[cputime.ID]time.Duration{}
+	used := map[proc.ID]time.Duration{}
 	for i := range int32(20) {
-		id := cputime.ID{PID: 400 + i, Start: 1}
+		id := proc.ID{PID: 400 + i, Start: 1}
 		w.totals[id], used[id] = 0, 100*time.Millisecond+time.Duration(i)*time.Millisecond
 	}
 	created := map[int32]time.Time{}

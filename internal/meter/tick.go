@@ -93,6 +93,7 @@ func (m *Meter) snapshot(wall time.Time) *snapshot.Snapshot {
 		Seq: m.seq, Time: wall, Interval: m.Interval,
 		CPUSource:   m.CPU.Name(),
 		Zones:       make([]snapshot.Zone, len(m.zones)),
+		Basis:       m.basis(),
 		LedgerError: m.ledger.Audit(),
 		Errors:      slices.Clone(m.errors),
 		Duration:    m.duration,
@@ -192,7 +193,7 @@ func (m *Meter) sumRest() {
 }
 
 // inBasis sums the kinds of zone that count.
-func (m *Meter) inBasis(e *snapshot.Energies) energy.Microjoules { return inBasisOf(e, m.Psys) }
+func (m *Meter) inBasis(e *snapshot.Energies) energy.Microjoules { return e.In(energy.Basis(m.Psys)) }
 
 // showUnattributed sums the rows that nobody is charged for, for each kind of zone that counts.
 func (m *Meter) showUnattributed(s *snapshot.Snapshot) {
@@ -201,14 +202,8 @@ func (m *Meter) showUnattributed(s *snapshot.Snapshot) {
 		reason string
 	}{{ledger.Idle, "idle"}, {ledger.Unreserved, "unreserved"}, {ledger.Unseen, "unseen"}} {
 		e := m.energiesOf(row.slot)
-		for k := range energy.Kind(energy.Kinds) {
-			if isBasis(k, m.Psys) && m.hasKind(k) {
-				s.Unattributed = append(s.Unattributed, snapshot.Unattributed{Kind: k, Reason: row.reason, Energy: e.Of(k)})
-			}
+		for k := range s.Basis.All() {
+			s.Unattributed = append(s.Unattributed, snapshot.Unattributed{Kind: k, Reason: row.reason, Energy: e.Of(k)})
 		}
 	}
-}
-
-func (m *Meter) hasKind(k energy.Kind) bool {
-	return slices.ContainsFunc(m.zones, func(z *zone) bool { return z.Kind == k })
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
@@ -25,10 +26,10 @@ type world struct {
 	broken   map[int]bool         // zones that cannot be read
 	given    []energy.Microjoules // by zone, unwrapped
 
-	totals  map[cputime.ID]uint64 // ns
-	comms   map[cputime.ID]string
-	parents map[cputime.ID]cputime.ID
-	ended   []cputime.ID
+	totals  map[proc.ID]uint64 // ns
+	comms   map[proc.ID]string
+	parents map[proc.ID]proc.ID
+	ended   []proc.ID
 	busy    uint64 // cumulative, all CPUs
 	idle    uint64
 	noCPU   bool // CPU time cannot be read
@@ -43,7 +44,7 @@ type world struct {
 
 	restored     []vmmap.VM // what a meter told of an earlier one
 	restoredPast []vmmap.Past
-	noticed      []vmmap.Process // by the last tick that noticed any
+	noticed      []proc.ID // by the last tick that noticed any
 	onNotice     func()
 
 	kept  []byte // by the store
@@ -55,8 +56,8 @@ const testRange = 100_000 * energy.Joule
 
 func newWorld() *world {
 	w := &world{
-		broken: map[int]bool{}, totals: map[cputime.ID]uint64{}, comms: map[cputime.ID]string{},
-		parents: map[cputime.ID]cputime.ID{},
+		broken: map[int]bool{}, totals: map[proc.ID]uint64{}, comms: map[proc.ID]string{},
+		parents: map[proc.ID]proc.ID{},
 		boot:    time.Hour, wall: time.Unix(1_800_000_000, 0), bootID: "first", vms: vmmap.NewMap(nil, ""),
 	}
 	for _, name := range []string{"package-0", "core", "dram"} {
@@ -71,7 +72,7 @@ func newWorld() *world {
 }
 
 // pass lets time pass at so many watts in each zone, while processes use CPU time.
-func (w *world) pass(d time.Duration, watts []energy.Watts, used map[cputime.ID]time.Duration) {
+func (w *world) pass(d time.Duration, watts []energy.Watts, used map[proc.ID]time.Duration) {
 	w.boot += d
 	w.wall = w.wall.Add(d)
 	for z := range w.zones {
@@ -88,7 +89,7 @@ func (w *world) pass(d time.Duration, watts []energy.Watts, used map[cputime.ID]
 	w.idle += uint64(max(0, 4*d-busy))
 }
 
-func (w *world) end(id cputime.ID) {
+func (w *world) end(id proc.ID) {
 	w.ended = append(w.ended, id)
 }
 
@@ -109,7 +110,7 @@ func (s worldSensor) Read(dst []energy.Reading) {
 type worldCPU struct {
 	*world
 	base  cputime.Baseline
-	known map[cputime.ID]uint64 // the totals in base, nil before there are any
+	known map[proc.ID]uint64 // the totals in base, nil before there are any
 }
 
 func (c *worldCPU) Name() string { return "test" }
@@ -128,7 +129,7 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 	s.Busy, s.Capacity, s.Unseen = []uint64{0}, []uint64{0}, []uint64{0}
 	next := cputime.Baseline{BootID: c.bootID, Busy: []uint64{c.busy}, Idle: []uint64{c.idle}}
 	var seen uint64
-	for _, id := range slices.SortedFunc(maps.Keys(c.totals), func(a, b cputime.ID) int { return int(a.PID - b.PID) }) {
+	for _, id := range slices.SortedFunc(maps.Keys(c.totals), func(a, b proc.ID) int { return int(a.PID - b.PID) }) {
 		total := c.totals[id]
 		p := cputime.Process{ID: id, Parent: c.parents[id], Comm: c.comms[id], Total: total, Delta: []uint64{0}}
 		if c.known != nil {
@@ -172,7 +173,7 @@ func (v worldVMs) Restore(vms []vmmap.VM, past []vmmap.Past) {
 	v.world.restored, v.world.restoredPast = vms, past
 }
 
-func (v worldVMs) Notice(ps []vmmap.Process) {
+func (v worldVMs) Notice(ps []proc.ID) {
 	v.world.noticed = slices.Clone(ps)
 	if v.world.onNotice != nil {
 		v.world.onNotice()

@@ -6,7 +6,6 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
-	"github.com/scaph/scaph/internal/rapl"
 )
 
 // ghost is the reading number of a zone that an earlier run had and this sensor has not: it keeps its
@@ -40,7 +39,7 @@ type zone struct {
 }
 
 func (m *Meter) newZone(z energy.Zone, reading int) *zone {
-	zn := &zone{Zone: z, reading: reading, basis: isBasis(z.Kind, m.Psys)}
+	zn := &zone{Zone: z, reading: reading, basis: energy.Basis(m.Psys).Has(z.Kind)}
 	for _, key := range []string{z.Name, z.Path} { // the path is exact, so it wins
 		if w, ok := m.IdleWatts[key]; ok {
 			zn.floor = ledger.Floor{Watts: w, Fixed: true}
@@ -49,20 +48,14 @@ func (m *Meter) newZone(z energy.Zone, reading int) *zone {
 	return zn
 }
 
-func isBasis(k energy.Kind, psys bool) bool {
-	if psys {
-		return k == energy.Psys
-	}
-	return k == energy.Package || k == energy.DRAM
-}
-
-func (m *Meter) hasBasis() bool {
+// basis returns the kinds of zone that count, as far as there are zones of them.
+func (m *Meter) basis() (kinds energy.KindSet) {
 	for _, z := range m.zones {
 		if z.basis {
-			return true
+			kinds = kinds.With(z.Kind)
 		}
 	}
-	return false
+	return kinds
 }
 
 // settle takes the zone's new reading and has the ledger split what it gave. A counter that could not
@@ -109,22 +102,22 @@ const minSleep = 100 * time.Millisecond
 
 // move settles what a counter that moved gave.
 func (m *Meter) move(z *zone, to energy.Microjoules, now moment) {
-	gap := rapl.Gap{
+	gap := energy.Gap{
 		Elapsed: now.boot - z.movedAt, Slept: now.asleep-z.asleepAt >= minSleep,
 		Most: m.MaxPower(z.Kind), Likely: m.likely(z),
 	}
-	step := rapl.Delta(z.raw, to, z.Range, z.Unit, gap)
+	step := energy.Delta(z.raw, to, z.Range, z.Unit, gap)
 	switch step.Outcome {
-	case rapl.Uncertain:
+	case energy.Uncertain:
 		z.uncertain++
 		m.Log.Warn("a gap may hide a wrap or a jump; the least energy that fits is counted",
 			"zone", z.Path, "gap", gap.Elapsed, "energy", step.Energy)
-	case rapl.Reset:
+	case energy.Reset:
 		z.resets++
 		m.Log.Warn("a counter jumped; the energy since its last reading is unknown and not counted",
 			"zone", z.Path, "from", uint64(z.raw), "to", uint64(to), "gap", gap.Elapsed, "slept", gap.Slept)
 	}
-	sure := !gap.Slept && (step.Outcome == rapl.Moved || step.Outcome == rapl.Wrapped)
+	sure := !gap.Slept && (step.Outcome == energy.Moved || step.Outcome == energy.Wrapped)
 	if z.pace.moved(gap.Elapsed, sure) && z.basis {
 		m.Log.Info("a zone moves again", "zone", z.Path, "gap", gap.Elapsed)
 	}
@@ -200,5 +193,5 @@ func (z *zone) wrapSeconds() float64 {
 	if z.Range == 0 || z.power <= 0 {
 		return 0
 	}
-	return rapl.WrapTime(z.Range, z.power).Seconds()
+	return energy.WrapTime(z.Range, z.power).Seconds()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/snapshot"
 )
@@ -357,7 +358,7 @@ func TestMirroredDies(t *testing.T) {
 	}
 }
 
-func power(s *snapshot.Snapshot, id cputime.ID) energy.Watts {
+func power(s *snapshot.Snapshot, id proc.ID) energy.Watts {
 	i := slices.IndexFunc(s.Processes, func(p snapshot.Process) bool { return p.PID == id.PID })
 	if i < 0 {
 		return 0

@@ -21,10 +21,11 @@ import (
 //
 //	Σ VMs + Σ FormerVMs + Σ Series + Rest + Σ Unattributed == Σ Zones
 type Snapshot struct {
-	Seq       uint64        // 1 at the first tick of this process
-	Time      time.Time     // when the zones were read
-	Interval  time.Duration // between ticks, as configured
-	Simulated bool          // the sensor is an estimate: no hardware counter is behind the numbers
+	Seq       uint64         // 1 at the first tick of this process
+	Time      time.Time      // when the zones were read
+	Interval  time.Duration  // between ticks, as configured
+	Simulated bool           // the sensor is an estimate: no hardware counter is behind the numbers
+	Basis     energy.KindSet // the kinds of zone that count, as far as there are zones of them
 
 	CPUSource string // "bpf" or "procfs"
 	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs

@@ -1,6 +1,10 @@
 package snapshot
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/scaph/scaph/internal/energy"
+)
 
 // Add adds another's energies to these.
 func (e *Energies) Add(other Energies) {
@@ -9,6 +13,28 @@ func (e *Energies) Add(other Energies) {
 			e[k][p] += other[k][p]
 		}
 	}
+}
+
+// In sums both parts over the kinds of a set.
+func (e *Energies) In(kinds energy.KindSet) (sum energy.Microjoules) {
+	for k := range kinds.All() {
+		sum += e.Of(k)
+	}
+	return sum
+}
+
+// Kinds returns the kinds of zone that there are, those that are shown but not attributed too.
+func (s *Snapshot) Kinds() (kinds energy.KindSet) {
+	for i := range s.Zones {
+		kinds = kinds.With(s.Zones[i].Kind)
+	}
+	return kinds
+}
+
+// Charged returns the kinds of zone that consumers are charged for: those that there are, without a
+// psys that is shown beside what counts.
+func (s *Snapshot) Charged() energy.KindSet {
+	return s.Kinds().Without(energy.PsysBasis).Union(s.Basis)
 }
 
 // Add adds a zone of the basis to the host's sums.

@@ -16,6 +16,7 @@ import (
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
@@ -176,7 +177,7 @@ func (c *lifeCPU) Restore(b cputime.Baseline) {
 func (c *lifeCPU) Baseline() cputime.Baseline {
 	b := cputime.Baseline{BootID: c.boot, Busy: []uint64{0}, Idle: []uint64{0}}
 	for i, ns := range c.base {
-		b.Processes = append(b.Processes, cputime.Reading{ID: cputime.ID{PID: int32(i + 1), Start: 1}, Total: ns})
+		b.Processes = append(b.Processes, cputime.Reading{ID: proc.ID{PID: int32(i + 1), Start: 1}, Total: ns})
 	}
 	return b
 }
@@ -203,14 +204,14 @@ type lifeVMs struct {
 
 func (v lifeVMs) Current() *vmmap.Map              { return v.current }
 func (v lifeVMs) Restore([]vmmap.VM, []vmmap.Past) {}
-func (v lifeVMs) Notice([]vmmap.Process)           {}
+func (v lifeVMs) Notice([]proc.ID)                 {}
 
 func newLifeVMs(l *life) lifeVMs {
 	var vms []vmmap.VM
 	for i := range 2 {
 		vms = append(vms, vmmap.VM{
 			UUID: fmt.Sprintf("aaaaaaaa-0000-0000-0000-00000000000%d", i), Name: fmt.Sprint("vm-", i), VCPUs: 1,
-			State: vmmap.Running, Source: vmmap.FromLibvirt, Process: vmmap.Process{PID: int32(i + 1), Start: 1},
+			State: vmmap.Running, Source: vmmap.FromLibvirt, Process: proc.ID{PID: int32(i + 1), Start: 1},
 		})
 	}
 	return lifeVMs{l, vmmap.NewMap(vms, "")}

@@ -306,7 +306,7 @@ func TestZoneVanishes(t *testing.T) {
 	defer unix.Close(dir)
 	core, dram := open("intel-rapl:0:0"), open("intel-rapl:0:1")
 	u := update(testTime, 8, testVMs(1)...)
-	u.Kinds = []energy.Kind{energy.DRAM, energy.Psys}
+	u.Kinds = energy.KindsOf(energy.DRAM, energy.Psys)
 	publish(t, tree, u)
 	buf := make([]byte, 20)
 	if _, err := unix.Pread(core, buf, 0); !errors.Is(err, unix.ENODEV) {

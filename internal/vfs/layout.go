@@ -97,7 +97,7 @@ type inode struct {
 
 // A shape is the layout of every VM's directory. It depends only on the zones that the host has.
 type shape struct {
-	kinds  []energy.Kind // package first
+	kinds  energy.KindSet
 	inodes [256]inode
 }
 
@@ -108,10 +108,10 @@ const (
 	modeLink   = unix.S_IFLNK | 0o777
 )
 
-// newShape lays out a VM's directory for the kinds of zone that a host has. There is always one package;
-// core, uncore and dram stand inside it, numbered in this order as far as they exist. Psys is not shown.
-func newShape(kinds []energy.Kind) *shape {
-	s := &shape{kinds: shownKinds(kinds)}
+// newShape lays out a VM's directory for the kinds of zone that the tree has. There is always one
+// package; core, uncore and dram stand inside it, numbered in this order as far as they exist.
+func newShape(kinds energy.KindSet) *shape {
+	s := &shape{kinds: kinds}
 	s.inodes[vmDir] = inode{mode: modeDir, parent: vmDir}
 	s.add(vmDir, controlDir, inode{name: "intel-rapl", mode: modeDir})
 	s.add(controlDir, controlEnabled, inode{name: "enabled", mode: modeFile, fixed: "1\n"})
@@ -120,8 +120,10 @@ func newShape(kinds []energy.Kind) *shape {
 
 	s.addZone(controlDir, energy.Package, "intel-rapl:0", "package-0", "../../intel-rapl", "../..", "intel-rapl/intel-rapl:0")
 	pkg := zoneFile(energy.Package, zoneDir)
-	for i, k := range s.kinds[1:] {
-		id := "intel-rapl:0:" + strconv.Itoa(i)
+	number := 0
+	for k := range kinds.Without(energy.KindsOf(energy.Package)).All() {
+		id := "intel-rapl:0:" + strconv.Itoa(number)
+		number++
 		s.addZone(pkg, k, id, k.String(), "../../intel-rapl:0", "../../..", "intel-rapl/intel-rapl:0/"+id)
 	}
 
@@ -172,13 +174,7 @@ func (s *shape) child(dir file, name string) (file, bool) {
 	return 0, false
 }
 
-// shownKinds orders the kinds that a host has as the tree numbers them.
-func shownKinds(has []energy.Kind) []energy.Kind {
-	shown := []energy.Kind{energy.Package}
-	for _, k := range []energy.Kind{energy.Core, energy.Uncore, energy.DRAM} {
-		if slices.Contains(has, k) {
-			shown = append(shown, k)
-		}
-	}
-	return shown
+// shownKinds returns the kinds that the tree has of a host with the given ones.
+func shownKinds(has energy.KindSet) energy.KindSet {
+	return has.With(energy.Package).Without(energy.PsysBasis)
 }

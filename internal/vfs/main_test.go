@@ -93,7 +93,7 @@ func update(now time.Time, e energy.Microjoules, vms ...VM) Update {
 			vms[i].Energy[k] = e
 		}
 	}
-	return Update{At: now, Kinds: []energy.Kind{energy.Package, energy.Core, energy.DRAM}, Source: energy.SourcePowercap, VMs: vms}
+	return Update{At: now, Kinds: energy.KindsOf(energy.Package, energy.Core, energy.DRAM), Source: energy.SourcePowercap, VMs: vms}
 }
 
 var testTime = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)

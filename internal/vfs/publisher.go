@@ -152,7 +152,7 @@ func (vm *publication) step(now time.Time, r *Reading) {
 		if r.Running && *shown == before && ledger > last && due > before {
 			*shown++
 		}
-		if k := energy.Kind(k); k == energy.Package || k == energy.DRAM {
+		if energy.PackageBasis.Has(energy.Kind(k)) { // what its readers add up
 			moved += *shown - before
 		}
 	}

@@ -145,7 +145,7 @@ func TestUntrustedThroughEverything(t *testing.T) {
 			if err := p.Remember(); err != nil {
 				t.Fatal(err)
 			}
-			publish(t, tree, Update{At: now, Kinds: []energy.Kind{energy.Package, energy.Core, energy.DRAM}, Source: energy.SourcePowercap, VMs: vms})
+			publish(t, tree, Update{At: now, Kinds: energy.KindsOf(energy.Package, energy.Core, energy.DRAM), Source: energy.SourcePowercap, VMs: vms})
 		}
 		if tick == 0 {
 			prime(t, path)

@@ -36,10 +36,10 @@ type Values struct {
 
 // An Update is the whole content of the tree at one moment.
 type Update struct {
-	At     time.Time     // of the publish
-	Kinds  []energy.Kind // zones that the host has; a package is always shown, psys never
-	Source string        // energy.SourcePowercap or energy.SourceEstimate
-	VMs    []VM          // not kept: the caller may use the slice again
+	At     time.Time      // of the publish
+	Kinds  energy.KindSet // zones that the host has; a package is always shown, psys never
+	Source string         // energy.SourcePowercap or energy.SourceEstimate
+	VMs    []VM           // not kept: the caller may use the slice again
 }
 
 // A Tree holds what is served. Publish and any number of servers may use it at the same time.
@@ -61,7 +61,7 @@ type Tree struct {
 func NewTree(version string, group uint32) *Tree {
 	t := &Tree{version: version, filled: make(chan struct{})}
 	t.SetGroup(group)
-	t.state.Store(&state{shape: newShape(nil), names: new(index), since: time.Now()})
+	t.state.Store(&state{shape: newShape(shownKinds(0)), names: new(index), since: time.Now()})
 	return t
 }
 
@@ -113,8 +113,8 @@ func (t *Tree) publish(u Update) error {
 	}
 	next := t.fresh(len(vms))
 	next.shape, next.names, next.source, next.since = old.shape, old.names, u.Source, old.since
-	if !slices.Equal(old.shape.kinds, shownKinds(u.Kinds)) {
-		next.shape = newShape(u.Kinds)
+	if shown := shownKinds(u.Kinds); old.shape.kinds != shown {
+		next.shape = newShape(shown)
 	}
 	if same {
 		for i := range vms {

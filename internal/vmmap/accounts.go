@@ -8,21 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
 	firstOrdinaryUID = 1000 // UID_MIN of login.defs(5); the same with systemd, Debian, Red Hat and SUSE
 	maxPasswd        = 16 << 20
 )
-
-// An account is who answers for a process.
-type account struct {
-	uid    uint32 // in our user namespace; noUID where unknown
-	system bool   // ordinary users cannot start processes as it
-}
 
 // accounts knows which users are the system's own. Debian gives the user that libvirt runs guests as
 // an id far above the others' (64055), so it is looked up by name.
@@ -33,7 +28,7 @@ type accounts struct {
 
 // refresh reads the file again; where it cannot be read, what is known stays.
 func (a *accounts) refresh() {
-	text, err := readLimited(a.path, maxPasswd)
+	text, err := proc.ReadLimited(a.path, maxPasswd)
 	if err != nil {
 		return
 	}
@@ -60,10 +55,10 @@ func (a *accounts) system(uid uint32) bool { return uid < firstOrdinaryUID || a.
 // another user namespace than ours, in a PID namespace below that of our procfs, or in a
 // container's cgroup that process 1 is not in, is an ordinary one whatever its id. In a user
 // namespace ids are anybody's too: there the account is the one that made the namespace.
-func (t *processes) accountOf(dir, container string, c credentials) account {
-	by := account{uid: c.uid, system: t.accounts.system(c.uid)}
-	if c.nested || container != t.container() {
-		by.system = false
+func (t *processes) accountOf(dir, container string, c proc.Status) proc.Account {
+	by := proc.Account{UID: c.UID, System: t.accounts.system(c.UID)}
+	if c.Nested || container != t.container() {
+		by.System = false
 	}
 	path := filepath.Join(dir, "ns/user")
 	home, err := os.Readlink(filepath.Join(t.root, "self/ns/user"))
@@ -75,7 +70,7 @@ func (t *processes) accountOf(dir, container string, c credentials) account {
 		return by // we may not see its executable either
 	}
 	if own != home {
-		by = account{uid: namespaceOwner(path, home)}
+		by = proc.Account{UID: namespaceOwner(path, home)}
 	}
 	return by
 }
@@ -83,7 +78,7 @@ func (t *processes) accountOf(dir, container string, c credentials) account {
 // container returns which container process 1 is in, "" for none: it is there where the program
 // runs in one itself.
 func (t *processes) container() string {
-	text, err := t.files.read(filepath.Join(t.root, "1/cgroup"))
+	text, err := t.dir.ReadFile(1, "cgroup")
 	if err != nil {
 		return ""
 	}
@@ -91,17 +86,17 @@ func (t *processes) container() string {
 }
 
 // namespaceOwner returns the account of the home namespace that made a user namespace or the first
-// of those around it, ioctl_nsfs(2); noUID where that cannot be told.
+// of those around it, ioctl_nsfs(2); proc.NoUID where that cannot be told.
 func namespaceOwner(path, home string) uint32 {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return noUID
+		return proc.NoUID
 	}
 	defer func() { _ = unix.Close(fd) }() // of a namespace: nothing to lose
 	for range 33 {                        // the kernel nests them 32 deep
 		parent, err := unix.IoctlRetInt(fd, unix.NS_GET_PARENT)
 		if err != nil {
-			return noUID
+			return proc.NoUID
 		}
 		var info unix.Stat_t
 		if err := unix.Fstat(parent, &info); err == nil && fmt.Sprintf("user:[%d]", info.Ino) == home {
@@ -111,72 +106,13 @@ func namespaceOwner(path, home string) uint32 {
 		_ = unix.Close(fd)
 		fd = parent
 	}
-	return noUID
+	return proc.NoUID
 }
 
 func ownerOf(fd int) uint32 {
 	uid, err := unix.IoctlGetUint32(fd, unix.NS_GET_OWNER_UID)
 	if err != nil {
-		return noUID
+		return proc.NoUID
 	}
 	return uid
-}
-
-// credentials are what /proc/PID/status, proc_pid_status(5), says of who runs a process.
-type credentials struct {
-	uid    uint32 // real: who started it, be the program set-user-ID or not
-	nested bool   // it is in a PID namespace below that of our procfs
-}
-
-// parseCredentials reads /proc/PID/status; the uid is noUID with an error.
-func parseCredentials(text []byte) (c credentials, err error) {
-	c.uid = noUID
-	for line := range bytes.Lines(text) {
-		if rest, ok := bytes.CutPrefix(line, []byte("Uid:")); ok {
-			if fields := bytes.Fields(rest); len(fields) > 0 {
-				uid, err := strconv.ParseUint(string(fields[0]), 10, 32)
-				if err != nil {
-					return c, fmt.Errorf("status: user id %q: %w", fields[0], err)
-				}
-				c.uid = uint32(uid)
-			}
-		} else if rest, ok := bytes.CutPrefix(line, []byte("NSpid:")); ok {
-			c.nested = len(bytes.Fields(rest)) > 1
-		}
-	}
-	if c.uid == noUID {
-		return c, errors.New("status has no line that begins with Uid")
-	}
-	return c, nil
-}
-
-// containerOf finds in /proc/PID/cgroup, cgroups(7), what names a container, and returns its path
-// up to there; "" if there is nothing like it. The shapes, with Docker, Podman, containerd, CRI-O;
-// Kubernetes; LXC; systemd-nspawn:
-//
-//	/docker/<64 digits>  /system.slice/docker-<64 digits>.scope  …/libpod-<64 digits>.scope
-//	/kubepods/besteffort/pod<uid>/…  /kubepods.slice/…
-//	/lxc/101/ns  /lxc.payload.web  /machine.slice/machine-fedora.scope
-func containerOf(text []byte) string {
-	for line := range bytes.Lines(text) {
-		_, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(":"))
-		_, group, _ := bytes.Cut(rest, []byte(":"))
-		parts := strings.Split(string(group), "/")
-		for i, part := range parts {
-			if strings.HasPrefix(part, "kubepods") || part == "lxc" || strings.HasPrefix(part, "lxc.payload") ||
-				strings.HasPrefix(part, "machine-") && strings.HasSuffix(part, ".scope") && !strings.HasPrefix(part, "machine-qemu") ||
-				hasContainerID(part) {
-				return strings.Join(parts[:i+1], "/")
-			}
-		}
-	}
-	return ""
-}
-
-// hasContainerID reports whether a name ends in 64 hexadecimal digits, but for a suffix of
-// systemd's.
-func hasContainerID(name string) bool {
-	name, _, _ = strings.Cut(name, ".")
-	const digits = 64
-	return len(name) >= digits && strings.Trim(name[len(name)-digits:], "0123456789abcdef") == ""
 }

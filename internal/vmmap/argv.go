@@ -1,13 +1,14 @@
 package vmmap
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // maxName is the longest name that is kept, in bytes: libvirt names a file after each domain, so
@@ -33,16 +34,12 @@ type identity struct {
 // absolute or not.
 type configReader func(path string) ([]byte, error)
 
-// parseCmdline reads /proc/PID/cmdline of a qemu: arguments that end in NUL. One that does not end
-// so was cut, by us or by its writer, and is left out; what may have been said after it, such as
-// the number of CPUs, is unknown.
+// parseCmdline reads /proc/PID/cmdline of a qemu. What may have been said after a cut, such as the
+// number of CPUs, is unknown.
 func parseCmdline(cmdline []byte, config configReader) identity {
-	end := bytes.LastIndexByte(cmdline, 0)
-	if end < 0 {
-		return identity{}
-	}
-	id := parseArgv(strings.Split(string(cmdline[:end]), "\x00"), config)
-	if end != len(cmdline)-1 {
+	argv, whole := proc.SplitCmdline(cmdline)
+	id := parseArgv(argv, config)
+	if !whole {
 		id.vcpus = 0
 	}
 	id.id, id.name = strings.Clone(id.id), strings.Clone(id.name) // or they would keep all of it in memory

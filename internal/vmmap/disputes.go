@@ -3,6 +3,8 @@ package vmmap
 import (
 	"log/slog"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // maxLogged is how many conflicts are logged one by one within logWindow: one user must not fill
@@ -21,7 +23,7 @@ type disputes struct {
 }
 
 type disputeKey struct {
-	Process
+	proc.ID
 	uuid, vm, why string
 }
 
@@ -34,7 +36,7 @@ func (d *disputes) settle(conflicts []conflict, now time.Time) (fresh uint64) {
 	}
 	known := make(map[disputeKey]bool, len(conflicts))
 	for _, c := range conflicts {
-		key := disputeKey{c.Process, c.uuid, c.vm, c.why}
+		key := disputeKey{c.ID, c.uuid, c.vm, c.why}
 		if known[key] {
 			continue
 		}

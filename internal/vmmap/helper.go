@@ -3,6 +3,8 @@ package vmmap
 import (
 	"cmp"
 	"slices"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // addHelpers gives each VM the processes that work for it: those in its own cgroup, those that libvirt's pid
@@ -13,14 +15,14 @@ func (m *merger) addHelpers() {
 	scopes := map[string]int{}
 	numbers := map[int]int{}
 	for i, vm := range m.vms {
-		if vm.Process == (Process{}) {
+		if vm.Process == (proc.ID{}) {
 			continue
 		}
 		owner[vm.Process.PID] = i
 		if number := m.numbers[vm.UUID]; number > 0 {
 			numbers[number] = i
 		}
-		scope := m.processes[vm.Process.PID].scope
+		scope := m.processes.Find(vm.Process.PID).scope
 		if _, shared := scopes[scope]; shared {
 			scopes[scope] = nobody // two machines in one group: it tells nothing
 		} else {
@@ -33,9 +35,9 @@ func (m *merger) addHelpers() {
 			return
 		}
 		owner[p.PID], m.used[p.PID] = vm, true
-		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.Process)
+		m.vms[vm].Helpers = append(m.vms[vm].Helpers, p.ID)
 	}
-	for _, p := range m.processes {
+	for _, p := range m.processes.All() {
 		if vm, ok := scopes[p.scope]; ok && vm != nobody {
 			claim(p, vm)
 		}
@@ -43,37 +45,30 @@ func (m *merger) addHelpers() {
 	for number, pids := range m.runtime.helpers {
 		vm, ok := numbers[number]
 		for _, pid := range pids {
-			if p := m.processes[pid]; ok && p != nil && p.helper {
+			if p := m.processes.Find(pid); ok && p != nil && p.helper {
 				claim(p, vm)
 			}
 		}
 	}
-	for _, p := range m.processes {
-		if vm := m.inherited(p, owner); vm != nobody {
+	var descent proc.Descent[int]
+	for descent.Begin(); descent.Again(); {
+		for _, p := range m.processes.All() {
+			// The table was not read at one instant: the parent's id may have been used again.
+			if parent := m.processes.Find(p.parent); parent != nil {
+				vm, ok := owner[parent.PID]
+				descent.Add(p.ID, parent.ID, vm, ok)
+			}
+		}
+	}
+	for _, p := range m.processes.All() {
+		if vm, ok := descent.Of(p.ID); ok {
 			claim(p, vm)
 		}
 	}
 	for i := range m.vms {
-		slices.SortFunc(m.vms[i].Helpers, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+		slices.SortFunc(m.vms[i].Helpers, func(a, b proc.ID) int { return cmp.Compare(a.PID, b.PID) })
 	}
 }
 
 // nobody stands for no VM where an index of one is expected.
 const nobody = -1
-
-// inherited follows the parents of a process up to one that works for a VM. A chain of parents is finite, but
-// the table was not read at one instant: it could hold a loop, or a parent's id that was used again
-// by a younger process.
-func (m *merger) inherited(p *observed, owner map[int32]int) int {
-	for range 64 {
-		if vm, ok := owner[p.PID]; ok {
-			return vm
-		}
-		parent := m.processes[p.parent]
-		if parent == nil || parent.Start > p.Start {
-			return nobody
-		}
-		p = parent
-	}
-	return nobody
-}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 var errAway = errors.New("libvirtd is away")
@@ -203,7 +205,7 @@ func TestWhatLibvirtVouchedForOutlivesARestart(t *testing.T) {
 	m.Restore(last.VMs, last.Past)
 	for range 2 {
 		vms := byUUID(m.Current())
-		if off := vms[uuidB]; off.State != Shutoff || off.Process != (Process{}) || off.Source != FromLibvirt || off.Project != "acme" {
+		if off := vms[uuidB]; off.State != Shutoff || off.Process != (proc.ID{}) || off.Source != FromLibvirt || off.Project != "acme" {
 			t.Errorf("the domain that is shut off: %+v", off)
 		}
 		if run := vms[uuidA]; run.State != Running || run.Process.PID != 20 || run.Title != "first" || run.Publish != "untrusted" {
@@ -282,12 +284,12 @@ func TestADomainThatJustStarted(t *testing.T) {
 	h.start(qemu(20, 500, system, "web", uuidA))
 	h.start(qemu(30, 600, 1000, "db", uuidB))
 	m.noticed.open(true)
-	m.noticed.add([]Process{{20, 500}, {30, 600}})
+	m.noticed.add([]proc.ID{{PID: 20, Start: 500}, {PID: 30, Start: 600}})
 	if !m.glance(t.Context()) {
 		t.Error("a system account's qemu is no reason to ask libvirt")
 	}
 	vms := byUUID(m.Current())
-	if vms[uuidA].Process.PID != 20 || vms[uuidA].State != Running || vms[uuidB].Process != (Process{}) || m.Conflicts() != 0 {
+	if vms[uuidA].Process.PID != 20 || vms[uuidA].State != Running || vms[uuidB].Process != (proc.ID{}) || m.Conflicts() != 0 {
 		t.Errorf("got %+v, %d conflicts", vms, m.Conflicts())
 	}
 	if libvirt.asked != 1 {

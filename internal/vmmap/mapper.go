@@ -187,7 +187,7 @@ func (m *Mapper) publish() {
 		asked = math.MaxUint32 // no answer will come
 	}
 	vms, conflicts := merge(evidence{
-		processes: m.processes.known,
+		processes: &m.processes.known,
 		boot:      m.processes.boot,
 		domains:   m.listing.domains,
 		fresh:     m.listing.answered && m.listing.err == nil,

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // SCAPHANDRE's fault 4: whatever had qemu-system in its command line was a VM, and qemu-kvm was not.
@@ -82,7 +84,7 @@ func TestAShutOffDomainCannotBeClaimed(t *testing.T) {
 	h := newFakeHost(t, qemu(10, 100, 0, "victim", uuidA))
 	m := h.mapper(&fakeLibvirt{domains: []Domain{{UUID: uuidA, Name: "victim", State: Shutoff}}})
 	vm := look(t, m)[uuidA]
-	if vm.State != Shutoff || vm.Process != (Process{}) || m.Conflicts() != 1 {
+	if vm.State != Shutoff || vm.Process != (proc.ID{}) || m.Conflicts() != 1 {
 		t.Errorf("got %+v, %d conflicts", vm, m.Conflicts())
 	}
 }
@@ -182,10 +184,10 @@ func TestHelpers(t *testing.T) {
 	h.pidFile("driver.pid", 40)
 	m := h.mapper(nil)
 	vms := look(t, m)
-	if got, want := vms[uuidA].Helpers, []Process{{18, 490}, {19, 491}}; !slices.Equal(got, want) {
+	if got, want := vms[uuidA].Helpers, []proc.ID{{PID: 18, Start: 490}, {PID: 19, Start: 491}}; !slices.Equal(got, want) {
 		t.Errorf("helpers of a: %v, want %v", got, want)
 	}
-	if got, want := vms[uuidB].Helpers, []Process{{28, 590}, {29, 591}, {31, 610}}; !slices.Equal(got, want) {
+	if got, want := vms[uuidB].Helpers, []proc.ID{{PID: 28, Start: 590}, {PID: 29, Start: 591}, {PID: 31, Start: 610}}; !slices.Equal(got, want) {
 		t.Errorf("helpers of b: %v, want %v", got, want)
 	}
 	current := m.Current()
@@ -204,7 +206,7 @@ func TestAForkOfAQemuIsItsHelper(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, system, "a", uuidA), fork)
 	h.status(1, "a", uuidA, 20)
 	m := h.mapper(nil)
-	if a := look(t, m)[uuidA]; a.Process.PID != 20 || !slices.Equal(a.Helpers, []Process{{21, 600}}) || m.Conflicts() != 0 {
+	if a := look(t, m)[uuidA]; a.Process.PID != 20 || !slices.Equal(a.Helpers, []proc.ID{{PID: 21, Start: 600}}) || m.Conflicts() != 0 {
 		t.Errorf("got %+v, %d conflicts", a, m.Conflicts())
 	}
 }
@@ -219,7 +221,7 @@ func TestHelpersThatAreMovedLater(t *testing.T) {
 	h := newFakeHost(t, a, helper, other)
 	h.status(1, "a", uuidA, 10)
 	m := h.mapper(nil)
-	helpers := func() []Process { t.Helper(); return look(t, m)[uuidA].Helpers }
+	helpers := func() []proc.ID { t.Helper(); return look(t, m)[uuidA].Helpers }
 	if got := helpers(); len(got) != 0 {
 		t.Errorf("at first %v", got)
 	}
@@ -288,7 +290,7 @@ func TestTheLastListingServesWhileLibvirtIsAway(t *testing.T) {
 	if a := after[uuidA]; a.Title != "first" || a.Process != before[uuidA].Process || a.State != Running {
 		t.Errorf("a: %+v", a)
 	}
-	if b := after[uuidB]; b.State != Shutoff || b.Process != (Process{}) {
+	if b := after[uuidB]; b.State != Shutoff || b.Process != (proc.ID{}) {
 		t.Errorf("b ended, but: %+v", b)
 	}
 	if note := m.Current().Note; !strings.Contains(note, "stale") || !strings.Contains(note, libvirt.err.Error()) {
@@ -296,7 +298,7 @@ func TestTheLastListingServesWhileLibvirtIsAway(t *testing.T) {
 	}
 	// It starts again while libvirt is away: libvirt's account is believed, a user is not.
 	h.start(qemu(31, 700, 1000, "b", uuidB))
-	if b := look(t, m)[uuidB]; b.Process != (Process{}) {
+	if b := look(t, m)[uuidB]; b.Process != (proc.ID{}) {
 		t.Errorf("a user's process became b: %+v", b)
 	}
 	h.start(qemu(32, 800, system, "b", uuidB))
@@ -350,7 +352,7 @@ func TestExecIsNoticed(t *testing.T) {
 func TestStuckCommandLines(t *testing.T) {
 	h := newFakeHost(t, qemu(20, 500, system, "good", uuidA))
 	m := h.mapper(nil)
-	m.processes.stuck.patience = 10 * time.Millisecond
+	m.processes.stuck.Patience = 10 * time.Millisecond
 	look(t, m)
 	var fifos []string
 	for pid := 30; pid < 40; pid++ {
@@ -364,8 +366,8 @@ func TestStuckCommandLines(t *testing.T) {
 	if vms := look(t, m); len(vms) != 1 || vms[uuidA].Name != "good" {
 		t.Errorf("got %+v", vms)
 	}
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckSystem || m.Faults() != uint64(len(fifos)) {
-		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), maxStuckSystem, len(fifos))
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckSystem || m.Faults() != uint64(len(fifos)) {
+		t.Errorf("%d readers hang, %d faults; want %d, %d", hanging, m.Faults(), proc.MaxStuckSystem, len(fifos))
 	}
 	for _, fifo := range fifos { // opening the other end sets the readers free
 		fd, err := unix.Open(fifo, unix.O_RDWR|unix.O_NONBLOCK, 0)
@@ -410,14 +412,14 @@ func (h *fakeHost) hang(pid int) {
 func TestStuckCommandLinesOfOneUser(t *testing.T) {
 	h := newFakeHost(t)
 	m := h.mapper(nil)
-	m.processes.stuck.patience = 10 * time.Millisecond
+	m.processes.stuck.Patience = 10 * time.Millisecond
 	for pid := 10; pid < 50; pid++ { // met before the others
 		h.start(qemu(pid, 400, 65534, "stuck", uuidB))
 		h.hang(pid)
 	}
 	look(t, m)
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckAccount {
-		t.Errorf("%d readers hang, want %d", hanging, maxStuckAccount)
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckAccount {
+		t.Errorf("%d readers hang, want %d", hanging, proc.MaxStuckAccount)
 	}
 	for i, uid := range []int{0, system, 1000, 1001} {
 		h.start(qemu(100+i, 500, uid, "good"+strconv.Itoa(i), uuidA[:35]+strconv.Itoa(i)))
@@ -433,8 +435,8 @@ func TestStuckCommandLinesOfOneUser(t *testing.T) {
 	if vms := look(t, m); len(vms) != 5 {
 		t.Errorf("%d VMs, want 5: %+v", len(vms), vms)
 	}
-	if hanging := len(m.processes.stuck.hanging); hanging != maxStuckOrdinary {
-		t.Errorf("%d readers hang, want %d", hanging, maxStuckOrdinary)
+	if hanging := m.processes.stuck.Hanging(); hanging != proc.MaxStuckOrdinary {
+		t.Errorf("%d readers hang, want %d", hanging, proc.MaxStuckOrdinary)
 	}
 }
 
@@ -458,7 +460,7 @@ func TestAYoungVMOutlivesAReadThatFails(t *testing.T) {
 			a.cgroup = scopeA + "/libvirt/emulator"
 			h := newFakeHost(t, a, fakeProcess{pid: 21, parent: 1, start: 99_500, exe: "/usr/libexec/virtiofsd", cgroup: scopeA})
 			m := h.mapper(nil)
-			m.processes.stuck.patience = 10 * time.Millisecond
+			m.processes.stuck.Patience = 10 * time.Millisecond
 			before := look(t, m)[uuidA]
 			if len(before.Helpers) != 1 || before.Ordinary {
 				t.Fatalf("at first %+v", before)
@@ -523,7 +525,7 @@ func TestNoProcfsIsSaid(t *testing.T) {
 }
 
 func TestFindDoesNotAllocate(t *testing.T) {
-	m := NewMap([]VM{{UUID: uuidA, Process: Process{20, 500}, Helpers: []Process{{21, 501}}}}, "")
+	m := NewMap([]VM{{UUID: uuidA, Process: proc.ID{PID: 20, Start: 500}, Helpers: []proc.ID{{PID: 21, Start: 501}}}}, "")
 	if n := testing.AllocsPerRun(100, func() {
 		if _, ok := m.Find(21, 501); !ok {
 			t.Error("not found")
@@ -536,8 +538,8 @@ func TestFindDoesNotAllocate(t *testing.T) {
 
 func TestNewMap(t *testing.T) {
 	m := NewMap([]VM{
-		{UUID: uuidB, Name: "b", Process: Process{20, 500}},
-		{UUID: uuidA, Name: "a", Process: Process{10, 400}, Helpers: []Process{{20, 500}}},
+		{UUID: uuidB, Name: "b", Process: proc.ID{PID: 20, Start: 500}},
+		{UUID: uuidA, Name: "a", Process: proc.ID{PID: 10, Start: 400}, Helpers: []proc.ID{{PID: 20, Start: 500}}},
 		{UUID: uuidA, Name: "twice"},
 		{UUID: "c", State: Shutoff},
 	}, "note")
@@ -562,7 +564,7 @@ func BenchmarkScan(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(p.known)), "ns/process")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(p.known.Len()), "ns/process")
 		})
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // evidence is all that one look found, and what was known before it.
 type evidence struct {
-	processes map[int32]*observed
+	processes *proc.Table[observed]
 	boot      time.Time // zero where unknown
 	domains   []Domain  // libvirt's last listing, nil if there never was one
 	fresh     bool      // libvirt answered when it was last asked: what it did not show running did not run then
@@ -22,7 +24,7 @@ type evidence struct {
 
 // A conflict is something that a process claims and does not get.
 type conflict struct {
-	Process
+	proc.ID
 	uid   uint32
 	found uint32 // number of the look that first met the process
 	uuid  string
@@ -78,11 +80,11 @@ func claimedUUID(p *observed) string { return cmp.Or(p.argv.uuid, derivedUUID(*p
 // holds reports whether a process has been the VM of a UUID.
 func (m *merger) holds(p *observed, uuid string) bool {
 	vm := m.held[uuid]
-	return vm != nil && vm.Process == p.Process
+	return vm != nil && vm.Process == p.ID
 }
 
 func (m *merger) collectClaims() {
-	for _, p := range m.processes {
+	for _, p := range m.processes.All() {
 		if !p.qemu {
 			continue
 		}
@@ -97,7 +99,7 @@ func (m *merger) collectClaims() {
 	for uuid, claimants := range m.claims {
 		slices.SortFunc(claimants, func(a, b *observed) int {
 			return cmp.Or(
-				compareBool(b.account.system, a.account.system),
+				compareBool(b.account.System, a.account.System),
 				compareBool(b.proof, a.proof),
 				compareBool(m.holds(b, uuid), m.holds(a, uuid)),
 				older(a, b),
@@ -130,7 +132,7 @@ func (m *merger) tieRuntime() {
 		byName[d.Name] = d.UUID
 	}
 	for _, r := range m.runtime.domains {
-		p := m.processes[r.pid]
+		p := m.processes.Find(r.pid)
 		if p == nil || !p.qemu {
 			continue
 		}
@@ -142,7 +144,7 @@ func (m *merger) tieRuntime() {
 		if r.UUID == "" || claimed != "" && claimed != r.UUID || m.tied[r.UUID] != nil {
 			continue
 		}
-		if !p.account.system && !m.holds(p, r.UUID) && m.startedAfter(p, r.written) {
+		if !p.account.System && !m.holds(p, r.UUID) && m.startedAfter(p, r.written) {
 			continue
 		}
 		m.tied[r.UUID] = p
@@ -177,7 +179,7 @@ func (m *merger) addDomains() {
 			best := m.claims[d.UUID][0]
 			switch {
 			case m.fresh && state != Shutoff,
-				best.account.system && (!m.fresh || best.found > m.asked),
+				best.account.System && (!m.fresh || best.found > m.asked),
 				!m.fresh && m.holds(best, d.UUID):
 				p = best
 			}
@@ -223,7 +225,7 @@ func (m *merger) addClaims() {
 			case !p.proof && m.index[uuid] > 0:
 				m.refuse(p, uuid)
 			case !p.proof:
-			case !p.account.system:
+			case !p.account.System:
 				ordinary = append(ordinary, p)
 			case m.index[uuid] == 0:
 				m.addClaim(uuid, p)
@@ -243,12 +245,12 @@ func (m *merger) addClaims() {
 			m.refuse(p, uuid)
 		case !m.past[uuid].IsZero(), m.held[uuid] != nil && !m.held[uuid].Ordinary && !m.holds(p, uuid):
 			m.dispute(p, uuid, "this UUID was that of a VM that more than a command line vouched for, and an ordinary user's process claims it", hintWho)
-		case ofAccount[p.account.uid] >= maxOfAccount || ofAccounts >= maxOfAccounts:
+		case ofAccount[p.account.UID] >= maxOfAccount || ofAccounts >= maxOfAccounts:
 			m.dispute(p, uuid, "there are too many VMs that only command lines of ordinary users tell of",
 				fmt.Sprintf("at most %d of one user and %d in all count; start them through libvirt", maxOfAccount, maxOfAccounts))
 		default:
 			m.addClaim(uuid, p)
-			ofAccount[p.account.uid]++
+			ofAccount[p.account.UID]++
 			ofAccounts++
 		}
 	}
@@ -256,7 +258,7 @@ func (m *merger) addClaims() {
 
 func (m *merger) addClaim(uuid string, p *observed) {
 	m.add(VM{UUID: uuid, Derived: p.argv.uuid != uuid, Name: label(cmp.Or(p.argv.name, p.argv.id, uuid)),
-		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.system}, p, 0)
+		VCPUs: p.argv.vcpus, State: Running, Source: FromArgv, Ordinary: !p.account.System}, p, 0)
 }
 
 // addEqual adds a process of a system account whose UUID another one has: a clone of Proxmox's
@@ -282,7 +284,7 @@ func (m *merger) refuse(p *observed, uuid string) {
 }
 
 func (m *merger) dispute(p *observed, uuid, why, hint string) {
-	m.conflicts = append(m.conflicts, conflict{p.Process, p.uid, p.found, uuid, "", why, hint})
+	m.conflicts = append(m.conflicts, conflict{p.ID, p.uid, p.found, uuid, "", why, hint})
 }
 
 func vmOf(d Domain, source Source) VM {
@@ -297,7 +299,7 @@ func vmOf(d Domain, source Source) VM {
 // add takes a VM with its process, nil for none.
 func (m *merger) add(vm VM, p *observed, number int) {
 	if p != nil && !m.used[p.PID] {
-		vm.Process = p.Process
+		vm.Process = p.ID
 		m.used[p.PID] = true
 	}
 	m.vms = append(m.vms, vm)

@@ -40,7 +40,7 @@ func (m *merger) settleNames() {
 				vm.Name = vm.UUID
 			}
 			m.conflicts = append(m.conflicts, conflict{
-				Process: vm.Process, found: m.foundAt(vm), uuid: vm.UUID, vm: vm.Name,
+				ID: vm.Process, found: m.foundAt(vm), uuid: vm.UUID, vm: vm.Name,
 				why:  fmt.Sprintf("the name %q is that of the VM with UUID %s", plain, with.UUID),
 				hint: "give each VM a name of its own",
 			})
@@ -51,7 +51,7 @@ func (m *merger) settleNames() {
 
 // foundAt returns the number of the look that first met a VM's process.
 func (m *merger) foundAt(vm *VM) uint32 {
-	if p := m.processes[vm.Process.PID]; p != nil {
+	if p := m.processes.Find(vm.Process.PID); p != nil {
 		return p.found
 	}
 	return 0
@@ -60,7 +60,7 @@ func (m *merger) foundAt(vm *VM) uint32 {
 // otherName is what a VM is called whose name is another's.
 func (m *merger) otherName(vm *VM) string {
 	mark := vm.UUID
-	if p := m.processes[vm.Process.PID]; p != nil && p.qemu && p.argv.id != "" {
+	if p := m.processes.Find(vm.Process.PID); p != nil && p.qemu && p.argv.id != "" {
 		mark = label(p.argv.id)
 	}
 	mark = " (" + mark + ")"

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
@@ -22,7 +24,7 @@ type notices struct {
 
 	mu      sync.Mutex // guards what follows
 	awaited bool       // there is somebody who takes them
-	waiting []Process
+	waiting []proc.ID
 	done    chan struct{} // closed when the waiting ones were looked at, nil where there are none
 }
 
@@ -39,7 +41,7 @@ func (n *notices) open(awaited bool) {
 }
 
 // add leaves a note and returns what is closed when it was taken care of, nil where nobody will.
-func (n *notices) add(ids []Process) <-chan struct{} {
+func (n *notices) add(ids []proc.ID) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.awaited {
@@ -57,7 +59,7 @@ func (n *notices) add(ids []Process) <-chan struct{} {
 }
 
 // take returns what waits, and what to close when it was looked at.
-func (n *notices) take() (ids []Process, done chan struct{}) {
+func (n *notices) take() (ids []proc.ID, done chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ids, done = n.waiting, n.done
@@ -68,7 +70,7 @@ func (n *notices) take() (ids []Process, done chan struct{}) {
 // Notice tells that processes are new, or execute another program: one of them may be a VM that
 // nobody announces. It waits for a moment, so that Current knows it; where that is not enough, a
 // later Map does.
-func (m *Mapper) Notice(ids []Process) {
+func (m *Mapper) Notice(ids []proc.ID) {
 	done := m.noticed.add(ids)
 	if done == nil {
 		return
@@ -112,7 +114,7 @@ func (m *Mapper) glance(ctx context.Context) (urgent bool) {
 	defer close(done)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	slices.SortFunc(ids, func(a, b Process) int { return int(a.PID) - int(b.PID) })
+	slices.SortFunc(ids, func(a, b proc.ID) int { return int(a.PID) - int(b.PID) })
 	changed, urgent := m.processes.glance(ctx, slices.Compact(ids))
 	if changed {
 		m.behind = true

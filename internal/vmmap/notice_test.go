@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // run lets a Mapper keep its Map up to date until the test ends.
@@ -21,11 +23,11 @@ func run(t *testing.T, m *Mapper) {
 }
 
 // notice tells of a process until the Map has a VM, long before the next scan.
-func notice(t *testing.T, m *Mapper, p Process, uuid string) VM {
+func notice(t *testing.T, m *Mapper, p proc.ID, uuid string) VM {
 	t.Helper()
 	deadline := time.After(lookEvery / 2)
 	for {
-		m.Notice([]Process{p})
+		m.Notice([]proc.ID{p})
 		if vm, ok := byUUID(m.Current())[uuid]; ok {
 			return vm
 		}
@@ -52,15 +54,15 @@ func TestNoticedProcesses(t *testing.T) {
 			look(t, m)
 			run(t, m)
 			h.start(qemu(20, 500, system, "new", uuidA))
-			if vm := notice(t, m, Process{20, 500}, uuidA); vm.Process.PID != 20 {
+			if vm := notice(t, m, proc.ID{PID: 20, Start: 500}, uuidA); vm.Process.PID != 20 {
 				t.Errorf("got %+v", vm)
 			}
 			execs := qemu(21, 510, 0, "execs", uuidB)
 			h.start(execs)
-			if vm := notice(t, m, Process{21, 510}, uuidB); vm.Process.PID != 21 {
+			if vm := notice(t, m, proc.ID{PID: 21, Start: 510}, uuidB); vm.Process.PID != 21 {
 				t.Errorf("got %+v", vm)
 			}
-			m.Notice([]Process{{99, 1}, {20, 400}, {-1, 0}}) // gone, another one, nonsense
+			m.Notice([]proc.ID{{PID: 99, Start: 1}, {PID: 20, Start: 400}, {PID: -1, Start: 0}}) // gone, another one, nonsense
 			if len(m.Current().VMs) != 2 || m.Faults() > 1 {
 				t.Errorf("got %+v, %d faults", m.Current().VMs, m.Faults())
 			}
@@ -93,7 +95,7 @@ func TestNoticedProcessesWhileLibvirtHangs(t *testing.T) {
 	libvirt.changed <- struct{}{}
 	<-libvirt.hangs
 	h.start(qemu(20, 500, system, "new", uuidA))
-	if vm := notice(t, m, Process{20, 500}, uuidA); vm.Process.PID != 20 {
+	if vm := notice(t, m, proc.ID{PID: 20, Start: 500}, uuidA); vm.Process.PID != 20 {
 		t.Errorf("got %+v", vm)
 	}
 }
@@ -101,12 +103,12 @@ func TestNoticedProcessesWhileLibvirtHangs(t *testing.T) {
 // Where nobody takes notices, nobody waits for that.
 func TestNoticeWithoutARun(t *testing.T) {
 	m := newFakeHost(t).mapper(nil)
-	if m.noticed.add([]Process{{1, 1}}) != nil {
+	if m.noticed.add([]proc.ID{{PID: 1, Start: 1}}) != nil {
 		t.Error("a notice waits for nobody")
 	}
 	m.noticed.open(true)
-	done := m.noticed.add(make([]Process, 2*maxNoticed))
-	m.noticed.add([]Process{{1, 1}})
+	done := m.noticed.add(make([]proc.ID, 2*maxNoticed))
+	m.noticed.add([]proc.ID{{PID: 1, Start: 1}})
 	if n := len(m.noticed.waiting); n != maxNoticed {
 		t.Errorf("%d wait, want %d", n, maxNoticed)
 	}
@@ -120,7 +122,7 @@ func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
 	h := newFakeHost(t, fakeProcess{pid: 20, start: 500, exe: "/bin/bash", comm: "qemu-system-x86", uid: system})
 	m := h.mapper(nil)
 	look(t, m)
-	if !m.processes.known[20].settled {
+	if !m.processes.known.Find(20).settled {
 		t.Fatal("the wrapper is still young")
 	}
 	h.start(qemu(20, 500, system, "a", uuidA))
@@ -130,7 +132,7 @@ func TestALateExecOfTheSameNameIsNoticed(t *testing.T) {
 	if vm := byUUID(m.Current())[uuidA]; vm.Process.PID != 20 {
 		t.Errorf("got %+v", m.Current().VMs)
 	}
-	if m.processes.known[20].settled {
+	if m.processes.known.Find(20).settled {
 		t.Error("what it executed counts as old, and will not be looked at again")
 	}
 }

@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
@@ -23,31 +24,28 @@ const (
 	// maxCmdline bounds what is read of /proc/PID/cmdline. A qemu with hundreds of devices has some
 	// 100 KiB; the kernel's own limit is a quarter of the stack's, 2 MiB by default.
 	maxCmdline = 1 << 20
-
-	kernelThread = 0x00200000 // PF_KTHREAD in the flags of proc_pid_stat(5)
 )
 
 // An observed process is what was learnt of one process when it was last examined. There may be tens of thousands, so it
 // is kept small.
 type observed struct {
-	Process
+	proc.ID
 	parent  int32
-	seen    uint32 // number of the last look that met it
 	comm    comm
 	kernel  bool
-	settled bool      // it was no longer young when examined
-	faulty  bool      // something of it could not be read
-	named   bool      // its name is like a qemu's
-	helper  bool      // its program is one that libvirt starts for a VM
-	qemu    bool      // its executable is a qemu or, only where that cannot be read, it is named like one
-	proof   bool      // qemu is known from the executable
-	image   uint64    // changes when it executes a program, the same one too; 0 where we may not see that
-	since   uint64    // when it executed that, as far as known; as Start
-	found   uint32    // number of the look that met that first
-	uid     uint32    // real user id; only of a qemu
-	account account   // that answers for it; only of a qemu
-	scope   string    // the part of its cgroup path that names a machine, "" if none does
-	argv    *identity // of a qemu, nil for others
+	settled bool         // it was no longer young when examined
+	faulty  bool         // something of it could not be read
+	named   bool         // its name is like a qemu's
+	helper  bool         // its program is one that libvirt starts for a VM
+	qemu    bool         // its executable is a qemu or, only where that cannot be read, it is named like one
+	proof   bool         // qemu is known from the executable
+	image   uint64       // changes when it executes a program, the same one too; 0 where we may not see that
+	since   uint64       // when it executed that, as far as known; as Start
+	found   uint32       // number of the look that met that first
+	uid     uint32       // real user id; only of a qemu
+	account proc.Account // that answers for it; only of a qemu
+	scope   string       // the part of its cgroup path that names a machine, "" if none does
+	argv    *identity    // of a qemu, nil for others
 }
 
 // A comm is the kernel's name of a process, padded with NULs. Those of kernel threads may be longer, and are cut.
@@ -65,12 +63,13 @@ func (c *comm) String() string { return string(bytes.TrimRight(c[:], "\x00")) }
 
 // processes keeps what is known of all processes, so that a look costs little more than their change.
 type processes struct {
-	root  string // /proc
-	known map[int32]*observed
+	root  string    // /proc
+	dir   *proc.Dir // the same; open during a look
+	known proc.Table[observed]
+	pids  []int32 // the last listing
 	looks uint32
 	boot  time.Time // on the wall clock; zero where unknown
-	files fileReader
-	stuck *boundedReader
+	stuck *proc.BoundedReader
 
 	accounts accounts
 
@@ -79,97 +78,82 @@ type processes struct {
 }
 
 func newProcesses(root string) *processes {
-	return &processes{root: root, known: map[int32]*observed{}, stuck: newBoundedReader(), accounts: accounts{path: "/etc/passwd"}}
+	return &processes{root: root, dir: proc.NewDir(proc.Kernel{}, root), stuck: proc.NewBoundedReader(), accounts: accounts{path: "/etc/passwd"}}
 }
 
 // scan brings the table up to date: new and young processes, all qemus and what is named like one
 // are examined, every process if full is set (a process id that was used again between two looks
 // shows only then). It reports whether a qemu came or went.
 func (t *processes) scan(ctx context.Context, full bool) (changed bool, err error) {
-	root, err := os.Open(t.root)
+	now, err := t.begin()
 	if err != nil {
+		return false, err
+	}
+	defer t.dir.Close()
+	if t.pids, err = t.dir.PIDs(t.pids); err != nil {
 		return false, cannotList(err)
 	}
-	defer func() { _ = root.Close() }() // opened for reading: nothing to lose
-	now := t.begin()
 	t.accounts.refresh()
 	t.hidden = 0
-	for {
-		names, err := root.Readdirnames(namesAtOnce)
-		if errors.Is(err, io.EOF) {
-			break
+	t.known.Update(t.pids, func(pid int32, before *observed, listed bool) *observed {
+		after := before
+		switch {
+		case ctx.Err() != nil:
+			return before
+		case !listed:
+			after = nil
+		case full || before == nil || !before.settled || before.qemu || before.named:
+			after = t.look(ctx, pid, before, now, true)
 		}
-		if err != nil {
-			return false, cannotList(err)
+		changed = changed || differentQemu(before, after)
+		if after != nil && after.qemu && !after.proof {
+			t.hidden++
 		}
-		for _, name := range names {
-			pid, err := strconv.ParseInt(name, 10, 32)
-			if err != nil || pid <= 0 {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return false, err
-			}
-			before := t.known[int32(pid)]
-			after := before
-			if full || before == nil || !before.settled || before.qemu || before.named {
-				after = t.look(ctx, int32(pid), before, now, true)
-			}
-			changed = changed || differentQemu(before, after)
-			if after == nil {
-				continue // if it was known, it is gone
-			}
-			after.seen = t.looks
-			t.known[int32(pid)] = after
-			if after.qemu && !after.proof {
-				t.hidden++
-			}
-		}
-	}
-	for pid, p := range t.known {
-		if p.seen != t.looks {
-			changed = changed || p.qemu
-			delete(t.known, pid)
-		}
-	}
-	return changed, nil
+		return after
+	})
+	return changed, ctx.Err()
 }
 
-// begin starts a look and returns its time, in clock ticks since boot.
-func (t *processes) begin() (now uint64) {
+// begin starts a look, for which it opens t.dir, and returns its time, in clock ticks since boot.
+func (t *processes) begin() (now uint64, err error) {
+	if err := t.dir.Open(); err != nil {
+		return 0, cannotList(err)
+	}
 	t.looks++
-	now, err := t.uptime()
+	now, err = t.uptime()
 	if err != nil {
 		t.faults++ // then every process counts as young, which costs time only
-		return 0
+		return 0, nil
 	}
 	t.boot = time.Now().Add(-duration(now))
-	return now
+	return now, nil
 }
 
 // duration is the time of so many clock ticks.
-func duration(ticks uint64) time.Duration { return time.Duration(ticks) * (time.Second / 100) }
+func duration(ticks uint64) time.Duration { return time.Duration(ticks) * proc.ClockTick }
 
 // glance brings the table up to date about some processes. It reports whether one of them is a qemu
 // that was not known, and whether such a one is a system account's.
-func (t *processes) glance(ctx context.Context, ids []Process) (changed, system bool) {
-	now := t.begin()
+func (t *processes) glance(ctx context.Context, ids []proc.ID) (changed, system bool) {
+	now, err := t.begin()
+	if err != nil {
+		t.faults++
+		return false, false
+	}
+	defer t.dir.Close()
 	for _, id := range ids {
-		before := t.known[id.PID]
+		before := t.known.Find(id.PID)
 		after := t.look(ctx, id.PID, before, now, false)
-		if after == nil || after.Process != id {
+		if after == nil || after.ID != id {
 			continue // what has become of it shows at the next scan
 		}
 		if differentQemu(before, after) {
-			changed, system = true, system || after.account.system
+			changed, system = true, system || after.account.System
 		}
-		t.known[id.PID] = after
+		t.known.Put(id.PID, after)
 	}
 	return changed, system
 }
-
-// namesAtOnce is how many entries of /proc are listed in one go.
-const namesAtOnce = 512
 
 func cannotList(err error) error {
 	return fmt.Errorf("processes cannot be listed: %w; is procfs mounted there?", err)
@@ -177,33 +161,28 @@ func cannotList(err error) error {
 
 func differentQemu(before, after *observed) bool {
 	was, is := before != nil && before.qemu, after != nil && after.qemu
-	return was != is || was && (before.Process != after.Process || before.image != after.image)
+	return was != is || was && (before.ID != after.ID || before.image != after.image)
 }
 
 // look reads one process; nil if it is gone. One that is as it was is examined again only where it
 // is young, and again is set. One that cannot be read or understood now is what it was before: a
 // machine does not end because a read failed.
 func (t *processes) look(ctx context.Context, pid int32, before *observed, now uint64, again bool) *observed {
-	dir := filepath.Join(t.root, strconv.Itoa(int(pid)))
-	text, err := t.files.read(dir + "/stat")
-	if err != nil {
-		t.fault(err)
-		if gone(err) {
-			return nil
-		}
-		return before
+	stat, err := t.dir.Stat(pid)
+	if proc.IsGone(err) {
+		return nil
 	}
-	p, err := parseStat(text)
-	if err != nil || p.PID != pid {
+	if err != nil || stat.PID != pid {
 		t.faults++
 		return before
 	}
+	p := observed{ID: stat.ID, parent: stat.Parent, comm: commOf(stat.Comm), kernel: stat.Kernel, image: stat.Image()}
 	p.since, p.found = p.Start, t.looks
-	same := before != nil && before.Process == p.Process && before.image == p.image
+	same := before != nil && before.ID == p.ID && before.image == p.image
 	switch {
 	case same:
 		p.since, p.found = before.since, before.found
-	case before != nil && before.Process == p.Process:
+	case before != nil && before.ID == p.ID:
 		p.since = now
 	}
 	p.settled = now > p.since+youngTicks
@@ -222,7 +201,7 @@ func (t *processes) look(ctx context.Context, pid int32, before *observed, now u
 		if !same {
 			before = nil
 		}
-		t.examine(ctx, dir, &p, before)
+		t.examine(ctx, filepath.Join(t.root, strconv.Itoa(int(pid))), &p, before)
 	}
 	return &p
 }
@@ -240,7 +219,7 @@ func (t *processes) examine(ctx context.Context, dir string, p, before *observed
 	case errors.Is(err, fs.ErrPermission):
 		p.helper = namedLikeHelper(p.comm.String())
 		p.qemu = p.named
-	case before != nil && !gone(err):
+	case before != nil && !proc.IsGone(err):
 		p.helper, p.qemu, p.proof, p.faulty = before.helper, before.qemu, before.proof, true
 		t.fault(err)
 	default:
@@ -249,7 +228,7 @@ func (t *processes) examine(ctx context.Context, dir string, p, before *observed
 		t.fault(err)
 	}
 	container := ""
-	if text, err := t.files.read(dir + "/cgroup"); err == nil {
+	if text, err := t.dir.ReadFile(p.PID, "cgroup"); err == nil {
 		p.scope = machineScope(text)
 		if p.qemu {
 			container = containerOf(text)
@@ -270,22 +249,22 @@ func (t *processes) examine(ctx context.Context, dir string, p, before *observed
 func (t *processes) examineQemu(ctx context.Context, dir, container string, p, before *observed) {
 	known := before != nil && before.qemu
 	// The owner of /proc/PID will not do: it is root for any process that made itself undumpable.
-	text, err := t.files.read(dir + "/status")
-	var who credentials
+	text, err := t.dir.ReadFile(p.PID, "status")
+	var who proc.Status
 	if err == nil {
-		who, err = parseCredentials(text)
+		who, err = proc.ParseStatus(text)
 	}
 	switch {
 	case err == nil && !p.faulty:
-		p.uid, p.account = who.uid, t.accountOf(dir, container, who)
+		p.uid, p.account = who.UID, t.accountOf(dir, container, who)
 	case known:
 		p.uid, p.account = before.uid, before.account
 	default:
-		p.uid, p.account = who.uid, account{uid: who.uid}
+		p.uid, p.account = who.UID, proc.Account{UID: who.UID}
 	}
 	t.fault(err)
-	cmdline, err := t.stuck.read(ctx, pendingRead{p.Process, "cmdline"}, p.account, func() ([]byte, error) {
-		return readLimited(filepath.Join(dir, "cmdline"), maxCmdline)
+	cmdline, err := t.stuck.Read(ctx, p.ID, "cmdline", p.account, func() ([]byte, error) {
+		return proc.ReadLimited(filepath.Join(dir, "cmdline"), maxCmdline)
 	})
 	if err != nil {
 		t.fault(err)
@@ -297,11 +276,11 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 		return
 	}
 	argv := parseCmdline(cmdline, func(path string) ([]byte, error) {
-		if !p.account.system {
+		if !p.account.System {
 			return nil, errUnsafe
 		}
 		system := maps.Clone(t.accounts.guests) // the read may outlive this look
-		return t.stuck.read(ctx, pendingRead{p.Process, path}, p.account, func() ([]byte, error) {
+		return t.stuck.Read(ctx, p.ID, path, p.account, func() ([]byte, error) {
 			return readConfig(dir, path, (&accounts{guests: system}).system)
 		})
 	})
@@ -313,14 +292,14 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 
 // fault counts an error, unless it only says that the process has ended.
 func (t *processes) fault(err error) {
-	if err != nil && !gone(err) {
+	if err != nil && !proc.IsGone(err) {
 		t.faults++
 	}
 }
 
 // uptime gives clock ticks since boot.
 func (t *processes) uptime() (uint64, error) {
-	text, err := t.files.read(filepath.Join(t.root, "uptime"))
+	text, err := t.dir.ReadFile(0, "uptime")
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // helperPrograms are what libvirt starts beside a qemu and names in pid files. A file whose process
@@ -24,13 +26,9 @@ var qemuPrograms = []string{"qemu-kvm", "kvm"}
 var wrapperSuffixes = []string{"-wrapped", "-real"}
 
 // programOf returns the name of the program behind a target of /proc/PID/exe, under whatever name
-// its file has by now: an upgrade deletes it ("… (deleted)", proc_pid_exe(5)), rpm renames it first
-// ("NAME;5a384735"), and wrappers hide it.
+// its file has by now, and without the wrappers that hide it.
 func programOf(exe string) string {
-	name := path.Base(strings.TrimSuffix(exe, " (deleted)"))
-	if i := len(name) - len(";5a384735"); i > 0 && name[i] == ';' && strings.Trim(name[i+1:], "0123456789abcdef") == "" {
-		name = name[:i]
-	}
+	name := path.Base(proc.Executable(exe))
 	for strings.HasPrefix(name, ".") {
 		inner := ""
 		for _, suffix := range wrapperSuffixes {

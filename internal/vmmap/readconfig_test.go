@@ -70,7 +70,7 @@ func TestReadConfigOnlyWhereThatIsSafe(t *testing.T) {
 			if vm, ok := look(t, m)[uuidA]; !ok || vm.VCPUs != c.want {
 				t.Errorf("got %+v, want %d CPUs", vm, c.want)
 			}
-			if n := len(m.processes.stuck.hanging); n != 0 {
+			if n := m.processes.stuck.Hanging(); n != 0 {
 				t.Errorf("%d reads hang", n)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/test/rights"
 )
 
@@ -121,7 +122,7 @@ func TestRealProcess(t *testing.T) {
 	if vm.Name != "vmmaptest-real" || vm.Process.PID != int32(cmd.Process.Pid) || vm.Source != FromArgv {
 		t.Errorf("got %+v", vm)
 	}
-	if p := m.processes.known[vm.Process.PID]; p == nil || !p.proof || p.uid != uint32(os.Geteuid()) || p.parent != int32(os.Getpid()) {
+	if p := m.processes.known.Find(vm.Process.PID); p == nil || !p.proof || p.uid != uint32(os.Geteuid()) || p.parent != int32(os.Getpid()) {
 		t.Errorf("the process shows as %+v", p)
 	}
 	if err := os.Remove(cmd.Path); err != nil { // as an upgrade does
@@ -233,7 +234,7 @@ func TestUserNamespace(t *testing.T) {
 	if vm.Process.PID != int32(cmd.Process.Pid) || !vm.Ordinary {
 		t.Errorf("got %+v", vm)
 	}
-	if p := m.processes.known[vm.Process.PID]; p == nil || p.account != (account{uid: 0}) || p.uid != 0 {
+	if p := m.processes.known.Find(vm.Process.PID); p == nil || p.account != (proc.Account{UID: 0}) || p.uid != 0 {
 		t.Errorf("the process shows as %+v", p)
 	}
 }
@@ -245,26 +246,26 @@ func TestRealExecShows(t *testing.T) {
 	pid := int32(cmd.Process.Pid)
 	m := New(Config{Procfs: "/proc", Runtime: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	look(t, m)
-	before := m.processes.known[pid]
+	before := m.processes.known.Find(pid)
 	if before == nil || before.image == 0 {
 		t.Fatalf("before: %+v", before)
 	}
 	look(t, m)
-	if again := m.processes.known[pid]; again.image != before.image {
+	if again := m.processes.known.Find(pid); again.image != before.image {
 		t.Error("the image changed, and nothing was executed")
 	}
 	if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.After(10 * time.Second)
-	for look(t, m); m.processes.known[pid].image == before.image; look(t, m) {
+	for look(t, m); m.processes.known.Find(pid).image == before.image; look(t, m) {
 		select {
 		case <-deadline:
 			t.Fatal("it executed itself, and that does not show")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-	if after := m.processes.known[pid]; after.Process != before.Process || after.comm != before.comm || !after.proof {
+	if after := m.processes.known.Find(pid); after.ID != before.ID || after.comm != before.comm || !after.proof {
 		t.Errorf("after: %+v, before: %+v", after, before)
 	}
 }

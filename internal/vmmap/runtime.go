@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const (
@@ -117,7 +119,7 @@ func (r *runtimeDir) status(name string) cachedStatus {
 	}
 	fresh := cachedStatus{size: info.Size(), modified: info.ModTime()}
 	var document []byte
-	if document, fresh.err = readLimited(path, maxStatus); fresh.err == nil {
+	if document, fresh.err = proc.ReadLimited(path, maxStatus); fresh.err == nil {
 		fresh.domain.Domain, fresh.domain.pid, fresh.err = parseStatus(document)
 		fresh.domain.written = fresh.modified
 	}
@@ -154,7 +156,7 @@ func readPIDFile(path string) (pid int32, written time.Time, err error) {
 	if !info.Mode().IsRegular() || info.Size() > maxPIDFile {
 		return 0, written, fmt.Errorf("%s is no pid file", path)
 	}
-	text, err := readLimited(path, maxPIDFile)
+	text, err := proc.ReadLimited(path, maxPIDFile)
 	if err != nil {
 		return 0, written, err
 	}

@@ -25,6 +25,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Source says which rung of the ladder a VM's identity came from, as in the label source="…".
@@ -47,13 +49,6 @@ const (
 	Shutoff State = "shutoff" // defined, not started; has no process
 )
 
-// A Process is a process id with the start time that guards it against reuse
-// (clock ticks since boot, field 22 of /proc/PID/stat).
-type Process struct {
-	PID   int32
-	Start uint64
-}
-
 // A VM is one virtual machine. Strings come from outside and are not escaped.
 type VM struct {
 	UUID    string // canonical lower case: 8-4-4-4-12 hexadecimal digits
@@ -71,8 +66,8 @@ type VM struct {
 	Flavor   string
 	Share    string    // how its meter is shared with it: "virtiofs", "9p", "no", "" where that is not known
 	Publish  string    // profile that its <metadata> asks for, "" for the configured one; not validated
-	Process  Process   // its qemu; zero when Shutoff, or when it was not found
-	Helpers  []Process // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
+	Process  proc.ID   // its qemu; zero when Shutoff, or when it was not found
+	Helpers  []proc.ID // virtiofsd, swtpm, passt, qemu-storage-daemon, as far as found; ordered by pid
 }
 
 // rank orders VMs by who vouches for them, the least first.
@@ -122,8 +117,8 @@ func NewMap(vms []VM, note string) *Map {
 	m := &Map{VMs: slices.Clone(vms), Note: note, Complete: true, byPID: make(map[int32]member, 2*len(vms))}
 	slices.SortStableFunc(m.VMs, func(a, b VM) int { return strings.Compare(a.UUID, b.UUID) })
 	m.VMs = slices.CompactFunc(m.VMs, func(a, b VM) bool { return a.UUID == b.UUID })
-	add := func(p Process, index int) {
-		if _, taken := m.byPID[p.PID]; !taken && p != (Process{}) {
+	add := func(p proc.ID, index int) {
+		if _, taken := m.byPID[p.PID]; !taken && p != (proc.ID{}) {
 			m.byPID[p.PID] = member{p.Start, index}
 		}
 	}

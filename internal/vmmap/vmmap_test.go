@@ -4,12 +4,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/scaph/scaph/internal/proc"
 )
 
 func TestFind(t *testing.T) {
 	m := NewMap([]VM{
-		{UUID: "b", Process: Process{PID: 20, Start: 7}, Helpers: []Process{{PID: 21, Start: 8}}},
-		{UUID: "a", Process: Process{PID: 10, Start: 5}},
+		{UUID: "b", Process: proc.ID{PID: 20, Start: 7}, Helpers: []proc.ID{{PID: 21, Start: 8}}},
+		{UUID: "a", Process: proc.ID{PID: 10, Start: 5}},
 	}, "")
 	for _, c := range []struct {
 		what  string

@@ -23,7 +23,7 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{
-			name: "wrap ignored", file: "internal/rapl/delta.go",
+			name: "wrap ignored", file: "internal/energy/delta.go",
 			old: "step = wrapped(prev, cur, rng, unit)",
 			new: "step = Step{Outcome: Wrapped, Energy: cur}",
 		},
@@ -33,9 +33,9 @@ func mutants() []mutant {
 			new: "m.ledger.Settle(z.index, energy.Microjoules(1e6*z.power), ",
 		},
 		{
-			name: "leader thread only", file: "internal/cputime/descriptors.go",
-			old: "p.name = append(p.name, \"/stat\\x00\"...)",
-			new: "p.name = append(p.name, \"/task/\"...)\n\tp.name = appendNumber(p.name, pid)\n\tp.name = append(p.name, \"/stat\\x00\"...)",
+			name: "leader thread only", file: "internal/proc/dir.go",
+			old: "func (d *Dir) OpenStat(pid int32) (fd int, err error) {\n\td.below(pid, \"stat\")\n",
+			new: "func (d *Dir) OpenStat(pid int32) (fd int, err error) {\n\td.below(pid, fmt.Sprintf(\"task/%d/stat\", pid))\n",
 		},
 		{
 			name: "previous window's CPU", file: "internal/meter/tick.go",

@@ -13,6 +13,7 @@ import (
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/state"
 	"github.com/scaph/scaph/internal/vmmap"
@@ -119,7 +120,7 @@ func newMeter(b *testing.B, dirs *dirs, source string) *meter.Meter {
 		DomainOf: func(energy.Zone) int { return 0 },
 		MaxPower: rapl.MaxPower,
 		Interval: time.Second, Idle: ledger.Shared, Listed: 50,
-		BootID: cputime.BootID("/proc"), State: store, Clock: meter.SystemClock{}, Log: log,
+		BootID: proc.BootID("/proc"), State: store, Clock: meter.SystemClock{}, Log: log,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // A task is a thread as last read. There may be tens of thousands of tasks and processes, so both are kept small.
@@ -17,12 +18,12 @@ type task struct {
 }
 
 type process struct {
-	id     cputime.ID
+	id     proc.ID
 	comm   string // "" until it is shown for the first time
 	cgroup uint64
 	total  uint64
 	ended  uint64 // ns since boot at which its leader's last record was met, 0 before
-	parent cputime.ID
+	parent proc.ID
 	owner  int32
 	tasks  int32  // entries in Source.tasks
 	seen   uint32 // number of the last look that met one of its tasks
@@ -215,11 +216,11 @@ func (q *process) learn(r record) {
 	}
 	q.described = r.leads()
 	q.kernel = r.kernel()
-	if comm := cputime.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
+	if comm := proc.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
 		q.comm = comm
 		q.owner = 0
 		if q.kernel {
-			q.owner = cputime.Owner(comm)
+			q.owner = proc.Owner(comm)
 		}
 	}
 	q.parent = r.parent()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 const second = 1_000_000_000
@@ -26,7 +27,7 @@ func (k state) record() []byte {
 	r := make([]byte, recordSize)
 	for at, v := range map[int]uint64{
 		atAddress: k.address, atStart: k.start, atLeaderStart: k.leader, atRuntime: k.runtime, atDeadRuntime: k.dead, atCgroup: 7,
-		atParentBegan: 7 * cputime.Tick,
+		atParentBegan: 7 * proc.ClockTick,
 	} {
 		binary.NativeEndian.PutUint64(r[at:], v)
 	}
@@ -116,7 +117,7 @@ func expect(t *testing.T, s sight, pid int, exited bool, total uint64, delta ...
 func TestFirstLookTakesAccountsOfTheDead(t *testing.T) {
 	f := newFake()
 	f.bootID = "boot"
-	id := cputime.ID{PID: 10, Start: 100}
+	id := proc.ID{PID: 10, Start: 100}
 	f.Restore(cputime.Baseline{BootID: "boot", Processes: []cputime.Reading{{ID: id, Total: 400}}})
 	leader := state{address: 1, pid: 10, tgid: 10, start: second, leader: second, runtime: 300, dead: 200, cpu: 0}
 	thread := state{address: 2, pid: 11, tgid: 10, start: 2 * second, leader: second, runtime: 100, dead: 200, cpu: 1}
@@ -134,7 +135,7 @@ func TestProcessBetweenTwoLooks(t *testing.T) {
 	thread := state{address: 2, pid: 11, tgid: 10, start: born, leader: born, runtime: 5, cpu: 0, comm: "thread"}
 	s := f.look([]state{leader}, nil)
 	expect(t, s, 10, false, 30, 0, 30)
-	if q := s.Processes[0]; q.Parent != (cputime.ID{PID: 3, Start: 7}) || q.Cgroup != 7 || q.Comm != "short" {
+	if q := s.Processes[0]; q.Parent != (proc.ID{PID: 3, Start: 7}) || q.Cgroup != 7 || q.Comm != "short" {
 		t.Errorf("%+v", q)
 	}
 	expect(t, f.look([]state{thread}, nil), 10, true, 35, 5, 0)
@@ -266,7 +267,7 @@ func FuzzAccount(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) {
 		src := newFake()
 		src.look(nil, nil)
-		totals := make(map[cputime.ID]uint64)
+		totals := make(map[proc.ID]uint64)
 		var ended, listed []state
 		for len(script) >= 4 {
 			a, b, c, d := script[0], script[1], script[2], script[3]

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"iter"
 
-	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Layout of a record, which the programs write about one task (a thread).
@@ -52,19 +52,19 @@ func eachRecord(b []byte) iter.Seq[record] {
 }
 
 // id gives the process as /proc names it: its start time in clock ticks.
-func (r record) id() cputime.ID {
-	return cputime.ID{PID: int32(r.u32(atTGID)), Start: r.u64(atLeaderStart) / cputime.Tick}
+func (r record) id() proc.ID {
+	return proc.ID{PID: int32(r.u32(atTGID)), Start: r.u64(atLeaderStart) / proc.ClockTick}
 }
 
 // parent is that of the process, as /proc names it.
-func (r record) parent() cputime.ID {
-	return cputime.ID{PID: int32(r.u32(atParent)), Start: r.u64(atParentBegan) / cputime.Tick}
+func (r record) parent() proc.ID {
+	return proc.ID{PID: int32(r.u32(atParent)), Start: r.u64(atParentBegan) / proc.ClockTick}
 }
 
 func (r record) leads() bool { return r.u32(atPID) == r.u32(atTGID) }
 
-// kernel tells by PF_KTHREAD (include/linux/sched.h) whether it is a thread of the kernel.
-func (r record) kernel() bool { return r.u32(atFlags)&0x00200000 != 0 }
+// kernel reports whether it is a thread of the kernel.
+func (r record) kernel() bool { return proc.KernelThread(uint64(r.u32(atFlags))) }
 
 func (r record) comm() []byte {
 	comm := r[atComm : atComm+commSize]

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/proc"
 )
 
 // Source is the BPF source. See the methods of cputime.Procfs for what they have in common.
@@ -37,7 +38,7 @@ type Source struct {
 	order     []*task          // as they were listed in the last look
 	spare     []*task          // memory for the next one's
 	processes []*process       // in no order
-	byID      map[cputime.ID]*process
+	byID      map[proc.ID]*process
 	named     []*process        // those that the Sample names, in its order
 	former    cputime.Baseline  // of an earlier run, until the first look
 	lives     []uint64          // in the first look: ns that each of processes ever used, by domain
@@ -68,13 +69,13 @@ func open(procfs string, domains *cputime.Domains, ringSize uint32) (*Source, er
 		return nil, err
 	}
 	p := newSource(domains)
-	p.probes, p.cpus, p.bootID = probes, cpus, cputime.BootID(procfs)
+	p.probes, p.cpus, p.bootID = probes, cpus, proc.BootID(procfs)
 	p.drain = newDrain(probes.ends)
 	return p, nil
 }
 
 func newSource(domains *cputime.Domains) *Source {
-	return &Source{domains: domains, tasks: make(map[uint64]*task), byID: make(map[cputime.ID]*process)}
+	return &Source{domains: domains, tasks: make(map[uint64]*task), byID: make(map[proc.ID]*process)}
 }
 
 // Name is "bpf".

@@ -176,6 +176,7 @@ func TestSeries(t *testing.T) {
 // With psys as the basis, consumers are charged for psys, and the rest counts it alone.
 func TestPsysAsBasis(t *testing.T) {
 	s := host(1)
+	s.Basis = energy.PsysBasis
 	for i := range s.Zones {
 		s.Zones[i].Attributed = s.Zones[i].Kind == energy.Psys
 	}

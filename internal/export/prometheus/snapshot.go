@@ -15,7 +15,7 @@ import (
 // seriesOf tells how many series a Snapshot has, about.
 func seriesOf(s *snapshot.Snapshot) int {
 	vms := len(s.VMs) + len(s.FormerVMs)
-	return 24 + 4*len(s.Zones) + vms*(3+len(kindsOf(s.Zones))*snapshot.Parts) + len(s.Series) + len(s.Unattributed) + len(s.Errors)
+	return 24 + 4*len(s.Zones) + vms*(3+s.Charged().Len()*snapshot.Parts) + len(s.Series) + len(s.Unattributed) + len(s.Errors)
 }
 
 // addSnapshot adds all series of a Snapshot.
@@ -31,10 +31,10 @@ func (b *builder) addSnapshot(s *snapshot.Snapshot) {
 		b.addSince(unattributedEnergy, u.Energy.Joules(), s.Created, u.Kind.String(), u.Reason)
 	}
 	addZones(b, s.Zones)
-	kinds := kindsOf(s.Zones)
+	kinds := s.Charged()
 	addVMs(b, s, kinds)
 	addProcesses(b, s)
-	for _, kind := range kinds {
+	for kind := range kinds.All() {
 		b.add(retiredEnergy, s.Retired.VMs.Of(kind).Joules(), "vm", kind.String())
 		b.add(retiredEnergy, float64(int64(s.Retired.Processes.Of(kind))+s.Rebased[kind])/1e6, "process", kind.String())
 	}
@@ -56,25 +56,7 @@ func WriteText(w io.Writer, s *snapshot.Snapshot) error {
 	return nil
 }
 
-// kindsOf gives the kinds of zone that consumers are charged for: those that the sensor has, without a
-// psys that is only shown.
-func kindsOf(zones []snapshot.Zone) []energy.Kind {
-	var has [energy.Kinds]bool
-	for i := range zones {
-		if z := &zones[i]; int(z.Kind) < len(has) && (z.Kind != energy.Psys || z.Attributed) {
-			has[z.Kind] = true
-		}
-	}
-	var kinds []energy.Kind
-	for k := range energy.Kind(energy.Kinds) {
-		if has[k] {
-			kinds = append(kinds, k)
-		}
-	}
-	return kinds
-}
-
-func addVMs(b *builder, s *snapshot.Snapshot, kinds []energy.Kind) {
+func addVMs(b *builder, s *snapshot.Snapshot, kinds energy.KindSet) {
 	for i := range s.VMs {
 		vm := &s.VMs[i]
 		uuid, name := clean(vm.UUID), clean(vm.Name)
@@ -93,8 +75,8 @@ func addVMs(b *builder, s *snapshot.Snapshot, kinds []energy.Kind) {
 }
 
 // addMeter adds the counters of a VM.
-func addMeter(b *builder, e *snapshot.Energies, cpu time.Duration, created time.Time, kinds []energy.Kind, uuid, name string) {
-	for _, kind := range kinds {
+func addMeter(b *builder, e *snapshot.Energies, cpu time.Duration, created time.Time, kinds energy.KindSet, uuid, name string) {
+	for kind := range kinds.All() {
 		for part := range snapshot.Part(snapshot.Parts) {
 			b.addSince(vmEnergy, e[kind][part].Joules(), created, uuid, name, kind.String(), part.String())
 		}
@@ -108,13 +90,5 @@ func addProcesses(b *builder, s *snapshot.Snapshot) {
 		p := &s.Series[i]
 		b.addSince(processEnergy, p.Energy.Joules(), p.Created, strconv.Itoa(int(p.PID)), clean(p.Comm), clean(p.Exe))
 	}
-	var rest energy.Microjoules
-	var done [energy.Kinds]bool
-	for i := range s.Zones {
-		if z := &s.Zones[i]; z.Attributed && !done[z.Kind] {
-			done[z.Kind] = true
-			rest += s.Rest.Of(z.Kind)
-		}
-	}
-	b.addSince(processEnergy, rest.Joules(), s.Created, "", "", "")
+	b.addSince(processEnergy, s.Rest.In(s.Basis).Joules(), s.Created, "", "", "")
 }

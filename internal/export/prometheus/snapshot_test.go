@@ -27,7 +27,7 @@ func host(n int) *snapshot.Snapshot {
 	created := time.Unix(1_600_000_000, 0)
 	s := &snapshot.Snapshot{
 		Seq: 7, Time: time.Unix(1_700_000_000, 0), Interval: time.Second,
-		CPUSource: "procfs", VMSource: "libvirt", Created: created,
+		CPUSource: "procfs", VMSource: "libvirt", Created: created, Basis: energy.PackageBasis,
 		Errors: []snapshot.ErrorCount{{Component: "rapl", Count: 2}, {Component: "vmmap", Count: 0}},
 	}
 	for _, d := range []time.Duration{time.Millisecond, 20 * time.Millisecond, 10 * time.Second} {

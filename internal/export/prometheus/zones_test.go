@@ -48,6 +48,7 @@ func TestZonesOfEarlierRuns(t *testing.T) {
 		return z
 	}
 	s := &snapshot.Snapshot{
+		Basis: energy.KindsOf(energy.Package),
 		Zones: []snapshot.Zone{
 			zone("zone:0", "package-0", -1, energy.SourceEstimate, false, 5*energy.Joule),
 			zone("zone:0", "package-0", -1, energy.SourcePowercap, true, 100*energy.Joule),        // another sensor

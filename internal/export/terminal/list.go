@@ -34,15 +34,12 @@ type VMRecord struct {
 // Records gives the virtual machines of a View. The function says how the tree of a machine, by UUID, is
 // attached to it; it may be nil.
 func Records(v View, share func(uuid string) string) []VMRecord {
-	kinds := basis(v.Snapshot)
 	records := make([]VMRecord, 0, len(v.VMs))
 	for _, vm := range v.VMs {
 		var parts [snapshot.Parts]energy.Microjoules
-		for k, in := range kinds {
+		for k := range v.Basis.All() {
 			for p := range parts {
-				if in {
-					parts[p] += vm.VM.Energy[k][p]
-				}
+				parts[p] += vm.VM.Energy[k][p]
 			}
 		}
 		r := VMRecord{

@@ -54,7 +54,7 @@ func writeSockets(b *bytes.Buffer, v View) {
 	}
 	power := map[part]energy.Watts{}
 	var sockets []int
-	var kinds []energy.Kind
+	var kinds energy.KindSet
 	for i := range v.Zones {
 		z := &v.Zones[i]
 		if z.Package < 0 {
@@ -64,23 +64,20 @@ func writeSockets(b *bytes.Buffer, v View) {
 		if !slices.Contains(sockets, z.Package) {
 			sockets = append(sockets, z.Package)
 		}
-		if !slices.Contains(kinds, z.Kind) {
-			kinds = append(kinds, z.Kind)
-		}
+		kinds = kinds.With(z.Kind)
 	}
 	if len(sockets) == 0 {
 		return
 	}
-	slices.Sort(kinds)
 	headings := []string{""}
-	for _, k := range kinds {
+	for k := range kinds.All() {
 		headings = append(headings, ">"+k.String())
 	}
 	t := newTable(headings...)
 	slices.Sort(sockets)
 	for _, socket := range sockets {
 		row := []string{"Socket" + strconv.Itoa(socket)}
-		for _, k := range kinds {
+		for k := range kinds.All() {
 			cell := "-" // not every socket has every part
 			if p, ok := power[part{socket, k}]; ok {
 				cell = watts(p)

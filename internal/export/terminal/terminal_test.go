@@ -54,7 +54,8 @@ func pair() (before, now *snapshot.Snapshot) {
 				zone("intel-rapl:2:1", "dram", energy.DRAM, 1, 2500*energy.Millijoule),
 				zone("intel-rapl:1", "psys", energy.Psys, -1, 80*joule),
 			},
-			Host: snapshot.Host{Energy: n * 67500 * energy.Millijoule, Power: 1, Source: energy.SourcePowercap},
+			Basis: energy.PackageBasis,
+			Host:  snapshot.Host{Energy: n * 67500 * energy.Millijoule, Power: 1, Source: energy.SourcePowercap},
 			VMs: []snapshot.VM{
 				vm("11111111-0000-4000-8000-000000000001", "db", "running", 100, 12*joule),
 				vm("22222222-0000-4000-8000-000000000002", "web\x1b[2J\xff", "running", 200, 25*joule),
@@ -116,7 +117,7 @@ func TestRounds(t *testing.T) {
 	bare := *now
 	bare.VMs, bare.Unattributed, bare.Simulated = nil, nil, true
 	bare.Zones = []snapshot.Zone{{Zone: energy.Zone{Path: "estimate:0", Kind: energy.Package, Source: energy.SourceEstimate}, Power: 20, Attributed: true, Failed: true}}
-	bare.Host.Source = energy.SourceEstimate
+	bare.Basis, bare.Host.Source = energy.KindsOf(energy.Package), energy.SourceEstimate
 	var b bytes.Buffer
 	if err := WriteRound(&b, nil, &bare, Options{Processes: 5}); err != nil {
 		t.Error(err)

@@ -48,28 +48,17 @@ type Consumer struct {
 // Between compares two Snapshots of one meter; before may be nil. Neither is changed.
 func Between(before, now *snapshot.Snapshot) View {
 	v := View{Snapshot: now, HostPower: now.Host.Power}
-	kinds := basis(now)
 	if before != nil && now.Time.After(before.Time) {
 		v.Span = now.Time.Sub(before.Time)
 		v.HostPower = grown(before.Host.Energy, now.Host.Energy).Per(v.Span)
 	}
 	v.zones(before)
-	v.vms(before, kinds)
+	v.vms(before)
 	v.consumers(before)
 	if v.Span > 0 {
-		v.unattributed(before, kinds)
+		v.unattributed(before)
 	}
 	return v
-}
-
-// basis tells which kinds of zone are part of the identity.
-func basis(s *snapshot.Snapshot) (kinds [energy.Kinds]bool) {
-	for i := range s.Zones {
-		if z := &s.Zones[i]; z.Attributed && int(z.Kind) < len(kinds) {
-			kinds[z.Kind] = true
-		}
-	}
-	return kinds
 }
 
 // grown is by how much a counter grew, 0 for one that started anew.
@@ -78,15 +67,6 @@ func grown(before, now energy.Microjoules) energy.Microjoules {
 		return 0
 	}
 	return now - before
-}
-
-func total(e *snapshot.Energies, kinds [energy.Kinds]bool) (sum energy.Microjoules) {
-	for k := range energy.Kind(energy.Kinds) {
-		if kinds[k] {
-			sum += e.Of(k)
-		}
-	}
-	return sum
 }
 
 func (v *View) zones(before *snapshot.Snapshot) {
@@ -106,11 +86,11 @@ func (v *View) zones(before *snapshot.Snapshot) {
 	}
 }
 
-func (v *View) vms(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
+func (v *View) vms(before *snapshot.Snapshot) {
 	earlier := map[string]energy.Microjoules{}
 	if v.Span > 0 {
 		for i := range before.VMs {
-			earlier[before.VMs[i].UUID] = total(&before.VMs[i].Energy, kinds)
+			earlier[before.VMs[i].UUID] = before.VMs[i].Energy.In(v.Basis)
 		}
 	}
 	for i := range v.Snapshot.VMs {
@@ -118,7 +98,7 @@ func (v *View) vms(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
 		if !vm.Present {
 			continue
 		}
-		view := VMView{VM: vm, Energy: total(&vm.Energy, kinds), Power: vm.Power}
+		view := VMView{VM: vm, Energy: vm.Energy.In(v.Basis), Power: vm.Power}
 		if e, ok := earlier[vm.UUID]; ok {
 			view.Power = grown(e, view.Energy).Per(v.Span)
 		}
@@ -164,10 +144,10 @@ func (v *View) consumers(before *snapshot.Snapshot) {
 	})
 }
 
-func (v *View) unattributed(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
+func (v *View) unattributed(before *snapshot.Snapshot) {
 	sum := func(s *snapshot.Snapshot, reason string) (sum energy.Microjoules) {
 		for _, u := range s.Unattributed {
-			if u.Reason == reason && int(u.Kind) < len(kinds) && kinds[u.Kind] {
+			if u.Reason == reason && v.Basis.Has(u.Kind) {
 				sum += u.Energy
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
@@ -141,7 +142,7 @@ func TestRealLibvirtd(t *testing.T) {
 	d.virsh("destroy", "vmmaptest-b")
 	until(t, soon, "a destroyed domain shows", func() bool {
 		vm, _ := find(uuidB)
-		return vm.State == vmmap.Shutoff && vm.Process == (vmmap.Process{}) && len(vm.Helpers) == 0
+		return vm.State == vmmap.Shutoff && vm.Process == (proc.ID{}) && len(vm.Helpers) == 0
 	})
 	d.virsh("undefine", "vmmaptest-b")
 	until(t, soon, "an undefined domain vanishes", func() bool { _, ok := find(uuidB); return !ok })

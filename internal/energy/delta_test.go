@@ -1,27 +1,24 @@
-package rapl
+package energy
 
 import (
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"testing"
 	"time"
-
-	"github.com/scaph/scaph/internal/energy"
 )
 
 const (
-	intelRange energy.Microjoules = 262143328850
-	amdRange   energy.Microjoules = 65532610987
+	intelRange Microjoules = 262143328850
+	amdRange   Microjoules = 65532610987
 )
 
 func TestDelta(t *testing.T) {
-	const J = energy.Joule
+	const J = Joule
 	for _, c := range []struct {
 		what           string
-		prev, cur, rng energy.Microjoules
+		prev, cur, rng Microjoules
 		elapsed        time.Duration
-		most           energy.Watts
+		most           Watts
 		want           Step
 	}{
 		{"an ordinary second", 5 * J, 105 * J, intelRange, time.Second, 1000, Step{Moved, 100 * J, 0}},
@@ -61,15 +58,15 @@ func TestDelta(t *testing.T) {
 func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	for range 200 {
-		rng := 1 + energy.Microjoules(random.Uint64N(uint64(intelRange)))
-		var most energy.Watts = 2000
+		rng := 1 + Microjoules(random.Uint64N(uint64(intelRange)))
+		var most Watts = 2000
 		// A step within the slack of a second and less than a range is never ambiguous here.
 		longest := min(most.Over(time.Second), rng-1)
-		truth := energy.Microjoules(random.Uint64N(uint64(rng)))
-		start, sum, wraps := truth, energy.Microjoules(0), 0
+		truth := Microjoules(random.Uint64N(uint64(rng)))
+		start, sum, wraps := truth, Microjoules(0), 0
 		for range 1000 {
 			prev := truth
-			truth += energy.Microjoules(random.Uint64N(uint64(longest) + 1))
+			truth += Microjoules(random.Uint64N(uint64(longest) + 1))
 			step := Delta(prev%rng, truth%rng, rng, 0, Gap{Most: most, Likely: most})
 			if step.Outcome == Wrapped {
 				wraps++
@@ -87,10 +84,10 @@ func TestDeltaOfATrueCounterIsExact(t *testing.T) {
 
 // What a machine likely draws decides over what is just possible.
 func TestDeltaByWhatIsLikely(t *testing.T) {
-	const J = energy.Joule
+	const J = Joule
 	for _, c := range []struct {
 		what           string
-		prev, cur, rng energy.Microjoules
+		prev, cur, rng Microjoules
 		gap            Gap
 		want           Step
 	}{
@@ -122,78 +119,13 @@ func TestDeltaByWhatIsLikely(t *testing.T) {
 	}
 }
 
-// A register is the 32 bits behind a zone, and shows what the kernel makes of them: rapl_unit_xlate in
-// drivers/powercap/intel_rapl_common.c, with its ENERGY_STATUS_MASK of 32 bits and ENERGY_UNIT_SCALE of 1000.
-type register struct {
-	unit  uint64 // nJ: rapl_package.energy_unit, or the domain's own
-	value uint32
-}
-
-func (r register) xlate(value uint64) energy.Microjoules {
-	return energy.Microjoules(value * r.unit / 1000)
-}
-func (r register) energyUJ() energy.Microjoules         { return r.xlate(uint64(r.value)) }
-func (r register) maxEnergyRangeUJ() energy.Microjoules { return r.xlate(0xffffffff) }
-
-// Over 1,000 wraps, what is counted stays within the µJ that the kernel cuts off of each reading.
-func TestDeltaOfARegisterIsExact(t *testing.T) {
-	for name, unit := range map[string]uint64{
-		"Intel": 1000 * 1000000 >> 14, "AMD": 1000 * 1000000 >> 16, "server dram": 15300, "Atom": 1000 << 5, "psys of Xeon": 1000000000,
-	} {
-		t.Run(name, func(t *testing.T) {
-			random := rand.New(rand.NewPCG(3, unit))
-			r := register{unit: unit, value: random.Uint32()}
-			rng := r.maxEnergyRangeUJ()
-			if Unit(rng) != unit {
-				t.Fatalf("range %d tells a unit of %d nJ, want %d", rng, Unit(rng), unit)
-			}
-			first := r.energyUJ()
-			counted, carry, wraps := energy.Microjoules(0), uint64(0), 0
-			truth := uint64(r.value) // units, in 64 bits
-			for wraps < 1000 {
-				prev := r
-				steps := random.Uint64N(1 << 31)
-				truth += steps
-				r.value += uint32(steps)
-				if r.value < prev.value {
-					wraps++
-				}
-				most := energy.Watts(4 * rng.Joules())
-				step := Delta(prev.energyUJ(), r.energyUJ(), rng, Unit(rng), Gap{Elapsed: time.Second, Most: most, Likely: most})
-				carry += step.Nano
-				counted += step.Energy + energy.Microjoules(carry/1000)
-				carry %= 1000
-
-				// The register in 64 bits, as the kernel would show it: truth × unit / 1000, in two steps because of its size.
-				high, low := bits.Mul64(truth, unit)
-				want, _ := bits.Div64(high, low, 1000)
-				if shown := uint64(first + counted); shown+1 < want || shown > want {
-					t.Fatalf("after %d wraps: %d µJ, the register has counted %d", wraps, shown, want)
-				}
-			}
-		})
-	}
-}
-
-// A range that the kernel cannot show has no register behind it, and wraps at the range.
-func TestUnit(t *testing.T) {
-	for rng, want := range map[energy.Microjoules]uint64{
-		0: 0, intelRange: 61035, amdRange: 15258, 65712999613: 15300, intelRange - 1: 0, intelRange + 1: 0,
-		100_000 * energy.Joule: 0, 1: 0, math.MaxUint64: 0, math.MaxUint64 / 1000: 0,
-	} {
-		if got := Unit(rng); got != want {
-			t.Errorf("range %d: unit %d nJ, want %d", rng, got, want)
-		}
-	}
-}
-
 func FuzzDelta(f *testing.F) {
 	f.Add(uint64(1), uint64(2), uint64(3), int64(time.Second), 100.0)
 	f.Add(uint64(math.MaxUint64), uint64(0), uint64(math.MaxUint64), int64(math.MaxInt64), math.Inf(1))
 	f.Add(uint64(5), uint64(4), uint64(0), int64(math.MinInt64), math.NaN())
 	f.Fuzz(func(t *testing.T, prev, cur, rng uint64, elapsed int64, most float64) {
-		gap := Gap{Elapsed: time.Duration(elapsed), Most: energy.Watts(most), Likely: energy.Watts(most)}
-		step := Delta(energy.Microjoules(prev), energy.Microjoules(cur), energy.Microjoules(rng), 0, gap)
+		gap := Gap{Elapsed: time.Duration(elapsed), Most: Watts(most), Likely: Watts(most)}
+		step := Delta(Microjoules(prev), Microjoules(cur), Microjoules(rng), 0, gap)
 		e := uint64(step.Energy)
 		switch step.Outcome {
 		case Moved:
@@ -219,8 +151,8 @@ func FuzzDelta(f *testing.F) {
 func TestWrapTime(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	for _, c := range []struct {
-		rng   energy.Microjoules
-		power energy.Watts
+		rng   Microjoules
+		power Watts
 		want  time.Duration
 	}{
 		{intelRange, 400, 655358 * time.Millisecond},
@@ -228,7 +160,7 @@ func TestWrapTime(t *testing.T) {
 		{0, 400, forever},
 		{intelRange, 0, forever},
 		{intelRange, -1, forever},
-		{intelRange, energy.Watts(math.NaN()), forever},
+		{intelRange, Watts(math.NaN()), forever},
 		{math.MaxUint64, 1e-9, forever},
 	} {
 		if got := WrapTime(c.rng, c.power); got.Truncate(time.Millisecond) != c.want.Truncate(time.Millisecond) {

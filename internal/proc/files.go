@@ -1,4 +1,4 @@
-package cputime
+package proc
 
 import (
 	"encoding/binary"
@@ -9,24 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// files is what the sources ask of the kernel: few calls, so that tests can make each of them fail,
-// and none that allocates.
-type files interface {
-	// open opens path, which ends in a NUL, below the directory dir for reading.
-	open(dir int, path []byte) (fd int, err error)
-	// read reads from the start of the file plus offset.
-	read(fd int, b []byte, offset int64) (int, error)
-	// list reads directory entries, struct linux_dirent64 of getdents64(2), from where it stopped.
-	list(fd int, b []byte) (int, error)
-	// rewind makes list begin anew.
-	rewind(fd int) error
-	close(fd int)
+// Files is what is asked of the kernel: few calls, so that tests can make each of them fail, and none
+// that allocates.
+type Files interface {
+	// Open opens path, which ends in a NUL, below the directory dir for reading.
+	Open(dir int, path []byte) (fd int, err error)
+	// Read reads from the start of the file plus offset.
+	Read(fd int, b []byte, offset int64) (int, error)
+	// List reads directory entries, struct linux_dirent64 of getdents64(2), from where it stopped.
+	List(fd int, b []byte) (int, error)
+	// Rewind makes List begin anew.
+	Rewind(fd int) error
+	Close(fd int)
 }
 
-type kernel struct{}
+// Kernel is the real one.
+type Kernel struct{}
 
-// open is openat(2). unix.Openat would copy the path to the heap.
-func (kernel) open(dir int, path []byte) (int, error) {
+// Open is openat(2). unix.Openat would copy the path to the heap.
+func (Kernel) Open(dir int, path []byte) (int, error) {
 	for {
 		name := unsafe.Pointer(unsafe.SliceData(path)) //nolint:gosec // as package unix does it
 		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(name),
@@ -41,7 +42,7 @@ func (kernel) open(dir int, path []byte) (int, error) {
 	}
 }
 
-func (kernel) read(fd int, b []byte, offset int64) (int, error) {
+func (Kernel) Read(fd int, b []byte, offset int64) (int, error) {
 	for {
 		n, err := unix.Pread(fd, b, offset)
 		if err != unix.EINTR {
@@ -50,16 +51,17 @@ func (kernel) read(fd int, b []byte, offset int64) (int, error) {
 	}
 }
 
-func (kernel) list(fd int, b []byte) (int, error) { return unix.Getdents(fd, b) }
+func (Kernel) List(fd int, b []byte) (int, error) { return unix.Getdents(fd, b) }
 
-func (kernel) rewind(fd int) error {
+func (Kernel) Rewind(fd int) error {
 	_, err := unix.Seek(fd, 0, io.SeekStart)
 	return err
 }
 
-func (kernel) close(fd int) { _ = unix.Close(fd) }
+func (Kernel) Close(fd int) { _ = unix.Close(fd) }
 
-var errMalformed = errors.New("malformed")
+// ErrMalformed says that the kernel gave something that cannot be what was asked for.
+var ErrMalformed = errors.New("malformed")
 
 // Offsets in struct linux_dirent64, getdents64(2).
 const (
@@ -71,11 +73,11 @@ const (
 func numbersIn(numbers []int32, b []byte) ([]int32, error) {
 	for len(b) > 0 {
 		if len(b) <= direntName {
-			return numbers, errMalformed
+			return numbers, ErrMalformed
 		}
 		length := int(binary.NativeEndian.Uint16(b[direntLength:]))
 		if length <= direntName || length > len(b) {
-			return numbers, errMalformed
+			return numbers, ErrMalformed
 		}
 		if n, ok := leadingNumber(b[direntName:length]); ok {
 			numbers = append(numbers, n)
@@ -87,15 +89,15 @@ func numbersIn(numbers []int32, b []byte) ([]int32, error) {
 
 // leadingNumber parses a NUL-terminated name that is all digits and a positive int32.
 func leadingNumber(name []byte) (int32, bool) {
-	n, rest, ok := cutNumber(name)
+	n, rest, ok := CutNumber(name)
 	if !ok || len(rest) == 0 || rest[0] != 0 || n == 0 || n > 1<<31-1 {
 		return 0, false
 	}
 	return int32(n), true
 }
 
-// cutNumber takes a decimal number of at most 19 digits off the front of b.
-func cutNumber(b []byte) (n uint64, rest []byte, ok bool) {
+// CutNumber takes a decimal number of at most 19 digits off the front of b.
+func CutNumber(b []byte) (n uint64, rest []byte, ok bool) {
 	i := 0
 	for i < len(b) && i < 19 && '0' <= b[i] && b[i] <= '9' {
 		n = n*10 + uint64(b[i]-'0')

@@ -1,26 +1,9 @@
-package rapl
+package energy
 
 import (
 	"math"
 	"time"
-
-	"github.com/scaph/scaph/internal/energy"
 )
-
-// Bounds on power for Delta: more than anything really draws, so that no real energy is taken for a
-// jump, and little enough that a jump is seldom taken for energy. The sockets of 2025 are built for up to 500 W.
-const (
-	MaxSocketPower   energy.Watts = 1_000  // one package, its parts, or its memory
-	MaxPlatformPower energy.Watts = 10_000 // psys; also the one zone of a guest, whose share may come from every socket
-)
-
-// MaxPower gives the bound for a hardware zone of the kind.
-func MaxPower(kind energy.Kind) energy.Watts {
-	if kind == energy.Psys {
-		return MaxPlatformPower
-	}
-	return MaxSocketPower
-}
 
 // An Outcome is what happened to a counter between two readings.
 type Outcome uint8
@@ -45,7 +28,7 @@ type Step struct {
 	// Energy is what was used between the readings. Moved, Wrapped: exactly, with Nano. Reset: 0, nothing is
 	// known, and the second reading is where to go on from. Uncertain: the least that fits; the truth may be
 	// a whole number of ranges more, or the counter jumped.
-	Energy energy.Microjoules
+	Energy Microjoules
 
 	// Nano is what a wrap gave beside Energy, in nJ, below 1000. Whoever adds steps up carries it.
 	Nano uint64
@@ -61,39 +44,23 @@ type Gap struct {
 	// Slept says that the machine was suspended in the gap, which may set its counters to 0.
 	Slept bool
 
-	Most   energy.Watts // more power is not possible
-	Likely energy.Watts // more is not likely, by what is known of this machine
-}
-
-// Unit returns the step, in nJ, of the 32-bit register behind a counter with the given range; 0 if there is none.
-//
-// The kernel shows register × unit / 1000, rounded down, and as the range what the largest register
-// gives (rapl_unit_xlate and get_max_energy_counter in drivers/powercap/intel_rapl_common.c). So the range tells
-// the unit, 61035 or 15258 nJ for instance. A range that the kernel would not show has none.
-func Unit(rng energy.Microjoules) uint64 {
-	if rng > math.MaxUint64/1000 {
-		return 0
-	}
-	unit := (uint64(rng)*1000 + math.MaxUint32 - 1) / math.MaxUint32
-	if unit > math.MaxUint32 || math.MaxUint32*unit/1000 != uint64(rng) {
-		return 0
-	}
-	return unit
+	Most   Watts // more power is not possible
+	Likely Watts // more is not likely, by what is known of this machine
 }
 
 // wrapped returns the energy from prev to a cur below it over one wrap. Where the range has a register behind it,
 // that counts 2^32 units from 0 to 0, which is one unit more than the range; else a counter goes from rng to 0, and both
 // stand for one value.
-func wrapped(prev, cur, rng energy.Microjoules, unit uint64) Step {
+func wrapped(prev, cur, rng Microjoules, unit uint64) Step {
 	if unit == 0 {
 		return Step{Outcome: Wrapped, Energy: rng - prev + cur}
 	}
 	modulus := unit << 32 // nJ
-	return Step{Outcome: Wrapped, Energy: energy.Microjoules(modulus/1000) - prev + cur, Nano: modulus % 1000}
+	return Step{Outcome: Wrapped, Energy: Microjoules(modulus/1000) - prev + cur, Nano: modulus % 1000}
 }
 
 // Delta takes the difference of two readings of a counter with the given range and unit
-// (energy.Zone.Range and Unit; range 0: it never wraps).
+// (Zone.Range and Zone.Unit; range 0: it never wraps).
 //
 // A wrap and a jump for another reason (the counter was reset by a suspend, a driver, a simulation;
 // a wrong value was read before) look the same in the two numbers. What tells them apart is how much
@@ -105,7 +72,7 @@ func wrapped(prev, cur, rng energy.Microjoules, unit uint64) Step {
 //     pass its whole range: if so far is not likely, it is Uncertain.
 //   - If more energy than the nearest answer is likely by a whole range or more, it is Uncertain.
 //   - A counter that stands still is never Uncertain.
-func Delta(prev, cur, rng energy.Microjoules, unit uint64, gap Gap) Step {
+func Delta(prev, cur, rng Microjoules, unit uint64, gap Gap) Step {
 	step := Step{Outcome: Moved, Energy: cur - prev}
 	switch {
 	case cur == prev:
@@ -132,7 +99,7 @@ func Delta(prev, cur, rng energy.Microjoules, unit uint64, gap Gap) Step {
 
 // WrapTime gives how long a counter of the given range lasts at a steady power. A counter without a range (0),
 // or one that gets no power, never wraps: the longest Duration, 292 years.
-func WrapTime(rng energy.Microjoules, power energy.Watts) time.Duration {
+func WrapTime(rng Microjoules, power Watts) time.Duration {
 	const forever = time.Duration(math.MaxInt64)
 	if rng == 0 || !(power > 0) {
 		return forever
