@@ -97,6 +97,10 @@ func (m *Meter) settle(z *zone, now moment) {
 	}
 }
 
+// atOnce is the longest gap over which what is possible is likely too: a VM host may go from idle to full load
+// between two ticks, and in so short a time even that is little beside the range of any hardware.
+const atOnce = 2 * time.Second
+
 // minSleep is the shortest suspend that is told from the waver of the clocks.
 const minSleep = 100 * time.Millisecond
 
@@ -105,6 +109,9 @@ func (m *Meter) move(z *zone, to energy.Microjoules, now moment) {
 	gap := energy.Gap{
 		Elapsed: now.boot - z.movedAt, Slept: now.asleep-z.asleepAt >= minSleep,
 		Most: m.MaxPower(z.Kind), Likely: m.likely(z),
+	}
+	if gap.Elapsed <= atOnce {
+		gap.Likely = gap.Most
 	}
 	step := energy.Delta(z.raw, to, z.Range, z.Unit, gap)
 	switch step.Outcome {

@@ -435,3 +435,23 @@ func (c *losing) Sample(s *cputime.Sample) error {
 	s.Lost, s.Faults = 7, 7
 	return c.worldCPU.Sample(s)
 }
+
+// A host that goes from idle to full load between two ticks wraps its counter as any other: what was seen before says
+// nothing over so short a time.
+func TestWrapAtTheFirstLoad(t *testing.T) {
+	w := newWorld()
+	w.totals[shell] = 0
+	w.counters[0] = testRange - 150*energy.Joule
+	m := w.start(t)
+	m.Tick()
+	for range 10 {
+		w.pass(time.Second, []energy.Watts{12, 0, 0}, nil)
+		m.Tick()
+	}
+	w.pass(time.Second, []energy.Watts{600, 0, 0}, use(shell, time.Second))
+	m.Tick()
+	if z := m.Latest().Zones[0]; z.Total != 720*energy.Joule || z.Resets != 0 {
+		t.Errorf("counted %v with %d resets, given 720 J", z.Total, z.Resets)
+	}
+	identity(t, m.Latest())
+}

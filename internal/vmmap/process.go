@@ -259,8 +259,10 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 		p.uid, p.account = who.UID, t.accountOf(dir, container, who)
 	case known:
 		p.uid, p.account = before.uid, before.account
-	default:
-		p.uid, p.account = who.UID, proc.Account{UID: who.UID}
+	default: // who answers for it is not guessed: until that is known it claims nothing
+		t.fault(err)
+		p.settled, p.argv = false, new(identity)
+		return
 	}
 	t.fault(err)
 	cmdline, err := t.stuck.Read(ctx, p.ID, "cmdline", p.account, func() ([]byte, error) {
