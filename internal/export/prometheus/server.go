@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
@@ -122,24 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler serves all pages.
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	metrics := promhttp.HandlerForTransactional(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
-		EnableOpenMetrics: true,
-		// Prometheus stores them as series of their own, unless it knows creation times; see docs/metrics.md.
-		EnableOpenMetricsTextCreatedSamples: true,
-		DisableCompression:                  true, // see compressor
-		MaxRequestsInFlight:                 maxInFlight,
-		ErrorHandling:                       promhttp.ContinueOnError, // errors are about process_* only
-		ErrorLog:                            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
-	})
-	scrape := &compressor{next: metrics}
-	mux.HandleFunc("GET "+o.Path, func(w http.ResponseWriter, r *http.Request) {
-		if o.Source.Latest() == nil {
-			// An empty page would look as if every series had ended.
-			answer(w, http.StatusServiceUnavailable, "no measurement yet")
-			return
-		}
-		scrape.ServeHTTP(w, r)
-	})
+	mux.Handle("GET "+o.Path, &compressor{next: newMetrics(o)})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(o); err != nil {
