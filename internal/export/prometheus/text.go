@@ -112,10 +112,15 @@ func (t text) number(b []byte, value float64) []byte {
 	}
 	start := len(b)
 	b = strconv.AppendFloat(b, value, 'g', -1, 64) // writes NaN, +Inf and -Inf as Prometheus does
-	if t.open && !bytes.ContainsAny(b[start:], "e.NI") {
-		b = append(b, ".0"...)
+	if !t.open {
+		return b
 	}
-	return b
+	for _, c := range b[start:] {
+		if c == 'e' || c == '.' || c == 'N' || c == 'I' {
+			return b
+		}
+	}
+	return append(b, ".0"...)
 }
 
 func (t text) histogram(b []byte, s *series.Series) []byte {
