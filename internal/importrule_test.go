@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"meter":                 {"energy", "snapshot", "ledger", "state", "proc", "cputime", "vmmap", "workload"},
 	"vfs":                   {"energy"},
 	"series":                {"energy", "snapshot"},
+	"system":                {"snapshot", "series"},
 	"export":                {"energy", "snapshot", "series"},
 	"config":                {},
 	"cli":                   {"all"},

@@ -92,6 +92,7 @@ type Sink interface {
 type Input struct {
 	Snapshot *snapshot.Snapshot
 	Program  *Status // nil: nothing is shown of the program
+	System   *System // for the compatibility table; nil where nothing is known of it
 }
 
 // Status is what the program knows of itself at the time of a walk.

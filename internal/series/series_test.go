@@ -75,7 +75,7 @@ func status() *Status {
 
 // Every metric of the table has series, in one piece, with as many values as labels.
 func TestWalk(t *testing.T) {
-	got := walk(t, new(Walker), Input{snapshottest.Odd(), status()})
+	got := walk(t, new(Walker), Input{Snapshot: snapshottest.Odd(), Program: status()})
 	for _, m := range Native() {
 		if !got.done[m.Name] {
 			t.Errorf("no series of %s", m.Name)
@@ -99,7 +99,7 @@ func TestWalk(t *testing.T) {
 func TestWalkerIsUsedAgain(t *testing.T) {
 	var w Walker
 	for _, s := range []*snapshot.Snapshot{snapshottest.Odd(), snapshottest.Host(0), snapshottest.Host(7), {}, snapshottest.Odd()} {
-		got, want := walk(t, &w, Input{s, status()}), walk(t, new(Walker), Input{s, status()})
+		got, want := walk(t, &w, Input{Snapshot: s, Program: status()}), walk(t, new(Walker), Input{Snapshot: s, Program: status()})
 		if !slices.Equal(got.lines, want.lines) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got.lines, "\n"), strings.Join(want.lines, "\n"))
 		}
@@ -140,7 +140,7 @@ func TestNoAllocation(t *testing.T) {
 	for name, s := range map[string]*snapshot.Snapshot{"plain": snapshottest.Host(100), "odd": snapshottest.Odd()} {
 		var w Walker
 		var sink nowhere
-		in, table := Input{s, status()}, Native()
+		in, table := Input{Snapshot: s, Program: status()}, Native()
 		w.Walk(table, in, &sink)
 		if n := testing.AllocsPerRun(20, func() { w.Walk(table, in, &sink) }); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
@@ -191,8 +191,16 @@ func TestReference(t *testing.T) {
 		"Prometheus that knows creation times asks for protobuf (`--enable-feature=created-timestamp-zero-ingestion`).\n" +
 		"One that does not stores each `…_created` as a series of its own, unless the scrape drops them:\n\n" +
 		"```yaml\nmetric_relabel_configs:\n  - {source_labels: [__name__], regex: 'scaph_.*_created', action: drop}\n```\n\n"
+	const compatHead = "\n## As scaphandre has them\n\n" +
+		"With `prometheus.compat` (the default) the series of scaphandre 1.0 are served too, under its names, with its labels and\n" +
+		"units, so that its dashboards work. Its faults do not come along: counters do not wrap, every disk has its series,\n" +
+		"`cmdline` has spaces between the arguments and a bound. Label values that are empty are no labels to Prometheus.\n\n" +
+		"`scaph_process_power_consumption_microwatts` sums up to the power of all processes and VMs: those that have no series of\n" +
+		"their own are one, with the `exe` `(rest)`. A process gets its series once it has been looked at, which happens every\n" +
+		"5 seconds at most, beside the ticks and the scrapes, and costs some 30 µs for each process that is shown. Disk reads\n" +
+		"and writes of other users' processes take CAP_SYS_PTRACE; without it these series are not there.\n\n"
 	path := filepath.Join("..", "..", "docs", "metrics.md")
-	want := head + Reference(Native())
+	want := head + Reference(Native()) + compatHead + Reference(Compat())
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -208,7 +216,7 @@ func BenchmarkWalk(b *testing.B) {
 		b.Run(fmt.Sprintf("vms=%d", n), func(b *testing.B) {
 			var w Walker
 			var sink nowhere
-			in, table := Input{snapshottest.Host(n), status()}, Native()
+			in, table := Input{Snapshot: snapshottest.Host(n), Program: status()}, Native()
 			b.ReportAllocs()
 			for b.Loop() {
 				sink.n = 0

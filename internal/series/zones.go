@@ -42,6 +42,7 @@ func zoneMirrors(w *Walker) {
 // with the same labels, and since its sum does not fall.
 type zoneSum struct {
 	energy            energy.Microjoules
+	power             energy.Watts
 	resets, uncertain uint64
 	wrap              float64
 	created           time.Time
@@ -68,6 +69,7 @@ func sumOf(zones []snapshot.Zone, i int, alike func(a, b *snapshot.Zone) bool) (
 			continue
 		}
 		sum.energy += z.Total
+		sum.power += z.Power
 		sum.resets += z.Resets
 		sum.uncertain += z.Uncertain
 		sum.wrap = max(sum.wrap, z.WrapSeconds) // a zone that is not there has none

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/scaph/scaph/internal/snapshot"
+	"github.com/scaph/scaph/internal/series"
 	"github.com/scaph/scaph/internal/snapshot/snapshottest"
 )
 
@@ -39,9 +39,9 @@ func comparable(scrape []byte) []byte {
 
 // What is served of a fixture host, byte for byte.
 func TestGolden(t *testing.T) {
-	for name, s := range map[string]*snapshot.Snapshot{"host": host(3), "odd": snapshottest.Odd()} {
+	for name, o := range map[string]Options{"host": options(host(3)), "odd": options(snapshottest.Odd()), "compat": compatible()} {
 		for format, accept := range map[string]string{"txt": "", "openmetrics": openMetrics} {
-			got := comparable(get(handler(options(s)), "/metrics", "Accept", accept).Body.Bytes())
+			got := comparable(get(handler(o), "/metrics", "Accept", accept).Body.Bytes())
 			path := filepath.Join("testdata", name+"."+format)
 			if *update {
 				if err := os.WriteFile(path, got, 0o644); err != nil {
@@ -53,6 +53,24 @@ func TestGolden(t *testing.T) {
 			}
 		}
 	}
+}
+
+// compatible are Options with the compatibility table, with a process that is known and others that are not.
+func compatible() Options {
+	s := snapshottest.Odd()
+	s.RestPower = 3
+	o := options(s)
+	system := &series.System{
+		Version: 1.2, Self: &series.ProcessUse{CPUPercent: 0.5, Resident: 1 << 20, Virtual: 1 << 21}, Load: &[3]float64{0.1, 0.2, 0.3}, MHz: 3600,
+		Memory: &series.Memory{Total: 1 << 30}, Kernel: &series.KernelCounters{Boot: s.Created, Forks: 7},
+		Disks: []series.Disk{{FileSystem: "ext4", MountPoint: "/a \"b\"\n", Device: "/dev/sda1", Type: "SSD", Total: 1 << 40}},
+		Processes: map[int32]*series.ProcessUse{
+			s.VMs[1].PID:       {Exe: "/usr/bin/qemu", Cmdline: "qemu -name \xff", IO: &series.ProcessIO{TotalRead: 1 << 33}},
+			s.Processes[0].PID: {Start: s.Processes[0].Start, Exe: "/usr/bin/worker", Cmdline: "worker", Resident: 1 << 20},
+		},
+	}
+	o.System = func() *series.System { return system }
+	return o
 }
 
 func firstDifference(got, want []byte) string {

@@ -42,6 +42,7 @@ type Build struct {
 type metrics struct {
 	source Source
 	tree   TreeCounters // nil where no tree is served
+	system func() *series.System
 	build  Build
 	log    *slog.Logger
 	start  time.Time      // of the program: when its counters that are not kept were 0
@@ -54,10 +55,16 @@ type metrics struct {
 func newMetrics(o Options) *metrics {
 	self := prom.NewRegistry()
 	self.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &metrics{
-		source: o.Source, tree: o.Tree, build: o.Build, log: o.Logger, start: time.Now(),
+	m := &metrics{
+		source: o.Source, tree: o.Tree, system: o.System, build: o.Build, log: o.Logger, start: time.Now(),
 		self: self, table: series.Native(), places: make(chan struct{}, maxInFlight),
 	}
+	if m.system == nil {
+		m.system = func() *series.System { return nil }
+	} else {
+		m.table = series.WithCompat(m.table)
+	}
+	return m
 }
 
 // ServeHTTP answers a scrape.
@@ -100,7 +107,7 @@ func (m *metrics) write(w io.Writer, s *snapshot.Snapshot, offer int, format exp
 		e = newEncoder(offers[offer].format())
 	}
 	defer m.spare[offer].Store(e)
-	if err := e.encode(w, m.table, series.Input{Snapshot: s, Program: m.program()}); err != nil {
+	if err := e.encode(w, m.table, series.Input{Snapshot: s, Program: m.program(), System: m.system()}); err != nil {
 		return err
 	}
 	return library.(expfmt.Closer).Close() // # EOF, in OpenMetrics

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/scaph/scaph/internal/series"
 )
 
 // Bounds of the server: it is a side show of a daemon that has better things to do.
@@ -25,13 +27,15 @@ const (
 
 // Options say what a Server serves, and where.
 type Options struct {
-	Program   string // for the landing page: scaph-host or scaph-guest
-	Build     Build
-	Source    Source
-	Tree      TreeCounters // nil where no tree is served
-	Listen    string       // address:port
-	Path      string       // of the metrics, "/metrics"
-	WebConfig string       // path of the exporter toolkit's web configuration (TLS, basic auth); "" for none
+	Program string // for the landing page: scaph-host or scaph-guest
+	Build   Build
+	Source  Source
+	Tree    TreeCounters // nil where no tree is served
+	// System has what the compatibility table shows beyond the Snapshot; nil where that table is not wanted.
+	System    func() *series.System
+	Listen    string // address:port
+	Path      string // of the metrics, "/metrics"
+	WebConfig string // path of the exporter toolkit's web configuration (TLS, basic auth); "" for none
 	Logger    *slog.Logger
 	Now       func() time.Time // nil for time.Now
 }
