@@ -39,8 +39,9 @@ func (c *Collector) readDisks(ctx context.Context) []series.Disk {
 		mounts = append(mounts, d)
 	}
 	var disks []series.Disk
+	shown := map[string]bool{} // by device: bind mounts are the same file system again
 	for _, d := range mounts {
-		if !hasDisk(d.Device, d.FileSystem) || len(disks) == maxDisks || ctx.Err() != nil {
+		if !hasDisk(d.Device, d.FileSystem) || shown[d.Device] || len(disks) == maxDisks || ctx.Err() != nil {
 			continue
 		}
 		size, err := read(ctx, c.ofDisks, d.MountPoint, func() (unix.Statfs_t, error) {
@@ -52,6 +53,7 @@ func (c *Collector) readDisks(ctx context.Context) []series.Disk {
 		}
 		d.Total, d.Available = size.Blocks*uint64(size.Bsize), size.Bavail*uint64(size.Bsize)
 		d.Type, d.Removable = c.kindOfDisk(d.Device)
+		shown[d.Device] = true
 		disks = append(disks, d)
 	}
 	return disks

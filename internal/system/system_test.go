@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -234,7 +235,7 @@ func TestPatience(t *testing.T) {
 		return 1, nil
 	}
 	for i := range 2 * maxHanging {
-		if _, err := read(t.Context(), p, i, block); err != errHangs {
+		if _, err := read(t.Context(), p, i, block); !errors.Is(err, errHangs) {
 			t.Errorf("read %d: %v", i, err)
 		}
 	}
@@ -249,14 +250,14 @@ func TestPatience(t *testing.T) {
 	cancel()
 	never := make(chan struct{})
 	defer close(never)
-	if _, err := read(ctx, newPatient(), "x", func() (int, error) { <-never; return 0, nil }); err != errHangs {
+	if _, err := read(ctx, newPatient(), "x", func() (int, error) { <-never; return 0, nil }); !errors.Is(err, errHangs) {
 		t.Errorf("with its context done: %v", err)
 	}
 }
 
 func TestDisks(t *testing.T) {
 	h := newHost(t)
-	for _, dir := range []string{"a b", "data", "nfs", "over"} {
+	for _, dir := range []string{"a b", "data", "nfs", "over", "bind"} {
 		if err := os.MkdirAll(filepath.Join(h.root, "proc/1/root/mnt", dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +266,9 @@ func TestDisks(t *testing.T) {
 		`sysfs /sys sysfs rw 0 0`,
 		`/dev/nosuchsda1 /mnt/a\040b ext4 rw 0 0`,
 		`/dev/nosuchnvme0n1 /mnt/data xfs rw 0 0`,
+		`/dev/nosuchnvme0n1 /mnt/nfs xfs rw 0 0`, // covered by the next, and of a device that is there
 		`server:/export /mnt/nfs nfs4 rw 0 0`,
+		`/dev/nosuchsda1 /mnt/bind ext4 rw 0 0`, // the same once more
 		`/dev/nosuchsdb /mnt/over ext4 rw 0 0`,
 		`tmpfs /mnt/over tmpfs rw 0 0`, // covers it
 		`/dev/nosuchsdc /mnt/gone ext4 rw 0 0`,

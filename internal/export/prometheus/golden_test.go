@@ -17,9 +17,9 @@ var (
 	createdRow = regexp.MustCompile(`(?m)^(scaph_\w+_created(?:\{.*\})?) (\S+)$`)
 )
 
-// comparable leaves out of a scrape what another run or another release of Go has otherwise: the figures of the process, and
+// stable leaves out of a scrape what another run or another release of Go has otherwise: the figures of the process, and
 // the start of the program as a creation time.
-func comparable(scrape []byte) []byte {
+func stable(scrape []byte) []byte {
 	var ours bytes.Buffer
 	for line := range bytes.Lines(scrape) {
 		name := bytes.TrimPrefix(bytes.TrimPrefix(line, []byte("# HELP ")), []byte("# TYPE "))
@@ -41,7 +41,7 @@ func comparable(scrape []byte) []byte {
 func TestGolden(t *testing.T) {
 	for name, o := range map[string]Options{"host": options(host(3)), "odd": options(snapshottest.Odd()), "compat": compatible()} {
 		for format, accept := range map[string]string{"txt": "", "openmetrics": openMetrics} {
-			got := comparable(get(handler(o), "/metrics", "Accept", accept).Body.Bytes())
+			got := stable(get(handler(o), "/metrics", "Accept", accept).Body.Bytes())
 			path := filepath.Join("testdata", name+"."+format)
 			if *update {
 				if err := os.WriteFile(path, got, 0o644); err != nil {

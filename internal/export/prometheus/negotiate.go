@@ -12,18 +12,19 @@ type media struct {
 	name       string
 	parameters map[string]string // that Accept may ask for
 	content    string            // the header Content-Type, but for the escaping of names
+	end        string            // of the whole answer
 }
 
 // offers never changes. The first is for clients that accept none of them, or anything.
 var offers = [...]media{
-	{plain, "text/plain", map[string]string{"version": "0.0.4"}, "text/plain; version=0.0.4; charset=utf-8"},
+	{plain, "text/plain", map[string]string{"version": "0.0.4"}, "text/plain; version=0.0.4; charset=utf-8", ""},
 	// A client that names no version knows the oldest.
-	{openMetricsFormat, "application/openmetrics-text", map[string]string{"version": "0.0.1"}, "application/openmetrics-text; version=0.0.1; charset=utf-8"},
-	{openMetricsFormat, "application/openmetrics-text", map[string]string{"version": "1.0.0"}, "application/openmetrics-text; version=1.0.0; charset=utf-8"},
+	{openMetricsFormat, "application/openmetrics-text", map[string]string{"version": "0.0.1"}, "application/openmetrics-text; version=0.0.1; charset=utf-8", "# EOF\n"},
+	{openMetricsFormat, "application/openmetrics-text", map[string]string{"version": "1.0.0"}, "application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"},
 	{
 		delimited, "application/vnd.google.protobuf",
 		map[string]string{"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"},
-		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", "",
 	},
 }
 

@@ -110,7 +110,8 @@ func (m *metrics) write(w io.Writer, s *snapshot.Snapshot, offer int, format exp
 	if err := e.encode(w, m.table, series.Input{Snapshot: s, Program: m.program(), System: m.system()}); err != nil {
 		return err
 	}
-	return library.(expfmt.Closer).Close() // # EOF, in OpenMetrics
+	_, err = io.WriteString(w, offers[offer].end)
+	return err
 }
 
 // program says what the program knows of itself.

@@ -131,7 +131,7 @@ func TestProtobufSaysTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := get(h, "/metrics", "Accept", accept).Body.Bytes()
-		if got, want := comparable(got), comparable(want.Bytes()); !bytes.Equal(got, want) {
+		if got, want := stable(got), stable(want.Bytes()); !bytes.Equal(got, want) {
 			t.Error(firstDifference(got, want))
 		}
 	}
@@ -228,7 +228,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 // ours returns what two scrapes of one Snapshot have in common.
 func ours(t testing.TB, accept string, scrape []byte) []byte {
 	if accept != protobufType {
-		return comparable(scrape)
+		return stable(scrape)
 	}
 	var b bytes.Buffer
 	for _, f := range decode(t, scrape) {
@@ -236,7 +236,7 @@ func ours(t testing.TB, accept string, scrape []byte) []byte {
 			t.Error(err)
 		}
 	}
-	return comparable(b.Bytes())
+	return stable(b.Bytes())
 }
 
 // A series that is there twice is written once: the second would have the whole scrape refused.
