@@ -188,7 +188,7 @@ func TestCompatZones(t *testing.T) {
 	has(t, got, "scaph_socket_energy_microjoules socket_id=0 40 10", "scaph_domain_energy_microjoules socket_id=0 domain_id=0 domain_name=dram 60 20",
 		"scaph_socket_power_microwatts socket_id=0 2e+06 ", "scaph_host_energy_microjoules value_source= 1.152921504606847e+18 5")
 	psys := zone("intel-rapl:2", energy.Psys, -1, 50)
-	psys.Attributed = true
+	s.Basis = energy.PsysBasis
 	s.Zones = append(s.Zones, psys)
 	got = &list{t: t, done: map[string]bool{}}
 	new(Walker).Walk(Compat(), Input{Snapshot: s}, got)

@@ -39,13 +39,11 @@ func topoProcesses(w *Walker) { w.gauge(float64(len(w.Snapshot.Processes))) }
 
 // valueSource appends what counts the host, where that is psys.
 func (w *Walker) valueSource() {
-	for i := range w.Snapshot.Zones {
-		if z := &w.Snapshot.Zones[i]; z.Kind == energy.Psys && z.Attributed {
-			w.word("powercap_rapl_psys")
-			return
-		}
+	if w.Snapshot.Basis.Has(energy.Psys) {
+		w.word("powercap_rapl_psys")
+	} else {
+		w.word("")
 	}
-	w.word("")
 }
 
 func hostMicrojoules(w *Walker) {

@@ -6,22 +6,15 @@ import (
 	"github.com/scaph/scaph/internal/snapshot"
 )
 
-// vm appends the labels that every series of a VM begins with, and returns how long they are.
-func (w *Walker) vm(uuid, name string) int {
-	w.text(uuid)
-	w.text(name)
-	return len(w.series.Values)
-}
-
 func vmCPU(w *Walker) {
 	for i := range w.Snapshot.VMs {
 		vm := &w.Snapshot.VMs[i]
-		w.vm(vm.UUID, vm.Name)
+		w.vm(i)
 		w.counter(vm.CPU.Seconds(), vm.Created)
 	}
 	for i := range w.Snapshot.FormerVMs {
 		vm := &w.Snapshot.FormerVMs[i]
-		w.vm(vm.UUID, vm.Name)
+		w.vm(len(w.Snapshot.VMs) + i)
 		w.counter(vm.CPU.Seconds(), vm.Created)
 	}
 }
@@ -29,17 +22,17 @@ func vmCPU(w *Walker) {
 func vmEnergy(w *Walker) {
 	for i := range w.Snapshot.VMs {
 		vm := &w.Snapshot.VMs[i]
-		w.meter(vm.UUID, vm.Name, &vm.Energy, vm.Created)
+		w.meter(i, &vm.Energy, vm.Created)
 	}
 	for i := range w.Snapshot.FormerVMs {
 		vm := &w.Snapshot.FormerVMs[i]
-		w.meter(vm.UUID, vm.Name, &vm.Energy, vm.Created)
+		w.meter(len(w.Snapshot.VMs)+i, &vm.Energy, vm.Created)
 	}
 }
 
 // meter hands over what a VM was charged, by kind of zone and part.
-func (w *Walker) meter(uuid, name string, e *snapshot.Energies, created time.Time) {
-	whose := w.vm(uuid, name)
+func (w *Walker) meter(i int, e *snapshot.Energies, created time.Time) {
+	whose := w.vm(i)
 	for kind := range w.kinds.All() {
 		for part := range snapshot.Part(snapshot.Parts) {
 			w.word(kind.String())
@@ -53,7 +46,7 @@ func (w *Walker) meter(uuid, name string, e *snapshot.Energies, created time.Tim
 func vmInfo(w *Walker) {
 	for i := range w.Snapshot.VMs {
 		vm := &w.Snapshot.VMs[i]
-		w.vm(vm.UUID, vm.Name)
+		w.vm(i)
 		w.text(vm.Title)
 		w.number(vm.VCPUs)
 		w.text(vm.Source)
@@ -67,7 +60,7 @@ func vmInfo(w *Walker) {
 func vmPower(w *Walker) {
 	for i := range w.Snapshot.VMs {
 		vm := &w.Snapshot.VMs[i]
-		w.vm(vm.UUID, vm.Name)
+		w.vm(i)
 		w.gauge(float64(vm.Power))
 	}
 }

@@ -13,19 +13,54 @@ type Walker struct {
 	Input
 	sink   Sink
 	series Series
+	values Labels         // memory for those of series, between walks
 	kinds  energy.KindSet // that consumers are charged for
+
+	// What the labels of each VM's series begin with, one after the other, those of FormerVMs at the end: most series of a
+	// host with many VMs are theirs, and to look at a name takes longer than to copy it.
+	vms    Labels
+	vmEnds []int // in vms
 }
 
 // Walk hands the series of some metrics to a sink, metric by metric.
 func (w *Walker) Walk(metrics []Metric, in Input, sink Sink) {
 	w.Input, w.sink = in, sink
 	w.kinds = w.Snapshot.Charged()
+	w.setVMs()
 	for i := range metrics {
 		w.series.Metric = &metrics[i]
 		w.series.Values = w.series.Values[:0]
 		metrics[i].walk(w)
 	}
+	w.values = w.series.Values
 	w.Input, w.sink = Input{}, nil
+}
+
+func (w *Walker) setVMs() {
+	w.vmEnds = w.vmEnds[:0]
+	w.series.Values = w.vms[:0]
+	add := func(uuid, name string) {
+		w.text(uuid)
+		w.text(name)
+		w.vmEnds = append(w.vmEnds, len(w.series.Values))
+	}
+	for i := range w.Snapshot.VMs {
+		add(w.Snapshot.VMs[i].UUID, w.Snapshot.VMs[i].Name)
+	}
+	for i := range w.Snapshot.FormerVMs {
+		add(w.Snapshot.FormerVMs[i].UUID, w.Snapshot.FormerVMs[i].Name)
+	}
+	w.vms, w.series.Values = w.series.Values, w.values
+}
+
+// vm appends uuid and name of a VM, or after all VMs of a former one, and returns how long they are.
+func (w *Walker) vm(i int) int {
+	start := 0
+	if i > 0 {
+		start = w.vmEnds[i-1]
+	}
+	w.series.Values = append(w.series.Values, w.vms[start:w.vmEnds[i]]...)
+	return len(w.series.Values)
 }
 
 // text appends the value of a label that comes from outside.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"math"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
@@ -52,3 +54,31 @@ func TestAsTheLibraryWrites(t *testing.T) {
 }
 
 func ptr(s string) *string { return &s }
+
+// Numbers are written as strconv writes them, those of few digits as well as others.
+func TestNumbers(t *testing.T) {
+	check := func(value float64) {
+		t.Helper()
+		want := strconv.FormatFloat(value+0, 'g', -1, 64)
+		if got := string(appendNumber([]byte("x"), value)); got != "x"+want {
+			t.Errorf("%v: %s, want %s", value, got, want)
+		}
+	}
+	for digits := range 17 {
+		for _, first := range []uint64{1, 5, 9} {
+			n := first * uint64(math.Pow10(digits))
+			for _, n := range []uint64{n - 1, n, n + 1, n + 10, n + n/10, n + n/3} {
+				value := float64(n) / 1e6
+				for _, value := range []float64{value, -value, math.Nextafter(value, 0), math.Nextafter(value, math.Inf(1)), float64(n), 1 / value} {
+					check(value)
+				}
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		check(float64(random.Uint64()>>random.UintN(64)) / 1e6)
+		check(float64(random.Uint64()>>random.UintN(64)) / 1e9)
+		check(math.Float64frombits(random.Uint64()))
+	}
+}
