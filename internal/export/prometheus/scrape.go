@@ -52,11 +52,13 @@ type metrics struct {
 	spare  [len(offers)]atomic.Pointer[encoder]
 }
 
-func newMetrics(o Options) *metrics {
+// newMetrics returns the handler of scrapes. Tree is nil where no tree is served, system where the compatibility table is not
+// wanted.
+func newMetrics(source Source, tree TreeCounters, system func() *series.System, build Build, log *slog.Logger) *metrics {
 	self := prom.NewRegistry()
 	self.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := &metrics{
-		source: o.Source, tree: o.Tree, system: o.System, build: o.Build, log: o.Logger, start: time.Now(),
+		source: source, tree: tree, system: system, build: build, log: log, start: time.Now(),
 		self: self, table: series.Native(), places: make(chan struct{}, maxInFlight),
 	}
 	if m.system == nil {

@@ -125,7 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler serves all pages.
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET "+o.Path, &compressor{next: newMetrics(o)})
+	mux.Handle("GET "+o.Path, &compressor{next: newMetrics(o.Source, o.Tree, o.System, o.Build, o.Logger)})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(o); err != nil {
