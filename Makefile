@@ -92,7 +92,7 @@ lint: tools ## formatting and the chosen linters
 	$(GOLANGCI_LINT) run
 
 docs: ## write the pages that are made from the program
-	$(GO) test -count 1 -run TestReference ./internal/export/prometheus -update
+	$(GO) test -count 1 -run TestReference ./internal/series -update
 
 fmt: ## format the source
 	gofmt -w cmd internal test

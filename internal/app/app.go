@@ -18,11 +18,11 @@ import (
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/ledger"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/rapl"
+	"github.com/scaph/scaph/internal/series"
 	"github.com/scaph/scaph/internal/snapshot"
 )
 
@@ -134,7 +134,7 @@ func meterOptions(c config.Config, log *slog.Logger, sensor Sensor) meter.Option
 		DomainOf:  func(energy.Zone) int { return ledger.AllDomains },
 		MaxPower:  rapl.MaxPower,
 		Exe:       exeOf(c.Host.Procfs),
-		Shown:     export.LabelValue,
+		Shown:     series.LabelValue,
 		Interval:  c.Interval,
 		Psys:      c.Sensor.Basis == "psys",
 		Idle:      ledger.Policy(c.Attribution.Idle),

@@ -12,6 +12,8 @@ import (
 	"github.com/scaph/scaph/internal/app"
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/export/prometheus"
+	"github.com/scaph/scaph/internal/series"
+	"github.com/scaph/scaph/internal/system"
 )
 
 // addPrometheus opens the endpoint, if there is to be one, and adds its server to the app. tree may be nil.
@@ -22,9 +24,17 @@ func (e *Env) addPrometheus(a *app.App, tree prometheus.TreeCounters) error {
 		return nil
 	}
 	ver, revision := Version()
+	var compat func() *series.System
+	if c.Compat {
+		collector := system.New(system.Options{
+			Procfs: a.Config.Host.Procfs, Sysfs: a.Config.Host.Sysfs, Latest: a.Latest, Interval: a.Config.Interval, Version: ver,
+		})
+		compat = collector.Latest
+		a.Add(app.Service{Name: "system", Run: collector.Run})
+	}
 	server, err := prometheus.Listen(prometheus.Options{
 		Program: string(e.Program.Kind), Build: prometheus.Build{Version: ver, Revision: revision},
-		Source: a, Tree: tree,
+		Source: a, Tree: tree, System: compat,
 		Listen: c.Listen, Path: c.Path, WebConfig: c.WebConfig, Logger: a.Log,
 	}, e.server)
 	if err != nil {

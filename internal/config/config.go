@@ -101,7 +101,9 @@ type Prometheus struct {
 	// ScrapeInterval is the longest interval at which anybody scrapes: a series is shown at 0 for that long before it
 	// counts, so that no increase is missed.
 	ScrapeInterval time.Duration `mapstructure:"scrape_interval" allowed:"a duration from 1s to 1h, such as 1m"`
-	Processes      Processes     `mapstructure:"processes"`
+	// Compat adds the series that scaphandre has, under its names.
+	Compat    bool      `mapstructure:"compat" allowed:"true or false"`
+	Processes Processes `mapstructure:"processes"`
 }
 
 // Processes bounds the series of processes.
@@ -133,7 +135,7 @@ func Default() Config {
 		},
 		State: State{Run: "/run/scaph", Lib: "/var/lib/scaph"},
 		Prometheus: Prometheus{
-			Enabled: true, Listen: "127.0.0.1:8080", Path: "/metrics", ScrapeInterval: time.Minute,
+			Enabled: true, Listen: "127.0.0.1:8080", Path: "/metrics", ScrapeInterval: time.Minute, Compat: true,
 			Processes: Processes{Top: 50},
 		},
 		Log: Log{Level: "info", Format: "text"},

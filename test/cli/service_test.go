@@ -232,6 +232,27 @@ func (s *service) hup() {
 	}
 }
 
+// The series of scaphandre are there, and say what the native ones say; or are not, where they are not wanted.
+func TestCompatibleSeries(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	s.start()
+	s.awaitHost(0)
+	s.give(5)
+	s.awaitHost(10)
+	if got := s.joules("scaph_host_energy_microjoules"); got != 10e6 {
+		t.Errorf("%v µJ at the host, want 10000000", got)
+	}
+	s.await("what is collected beside the ticks", func() bool { return s.joules("scaph_host_memory_total_bytes") > 0 })
+	s.configureSections(s.config, map[string]string{"prometheus": `{listen: "127.0.0.1:0", compat: false}`})
+	s.hup()
+	s.awaitLog(`(reloaded" changes)`)
+	s.url = "http://" + s.awaitLog(`address=(127\.0\.0\.1:\d+)`)
+	s.await("no series of scaphandre", func() bool { // a connection to the former server may answer once more
+		return s.joules("scaph_host_energy_microjoules") == -1 && s.joules(hostEnergy) == 10
+	})
+}
+
 // SIGTERM ends the service with exit code 0, and it is ready before that.
 func TestHealthAndGracefulStop(t *testing.T) {
 	t.Parallel()

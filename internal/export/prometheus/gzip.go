@@ -2,10 +2,11 @@ package prometheus
 
 import (
 	"bufio"
-	"compress/gzip"
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // A compressor compresses what next answers, for clients that take gzip, at the fastest level. That costs

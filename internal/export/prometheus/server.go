@@ -9,8 +9,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/scaph/scaph/internal/series"
 )
 
 // Bounds of the server: it is a side show of a daemon that has better things to do.
@@ -26,13 +27,15 @@ const (
 
 // Options say what a Server serves, and where.
 type Options struct {
-	Program   string // for the landing page: scaph-host or scaph-guest
-	Build     Build
-	Source    Source
-	Tree      TreeCounters // nil where no tree is served
-	Listen    string       // address:port
-	Path      string       // of the metrics, "/metrics"
-	WebConfig string       // path of the exporter toolkit's web configuration (TLS, basic auth); "" for none
+	Program string // for the landing page: scaph-host or scaph-guest
+	Build   Build
+	Source  Source
+	Tree    TreeCounters // nil where no tree is served
+	// System has what the compatibility table shows beyond the Snapshot; nil where that table is not wanted.
+	System    func() *series.System
+	Listen    string // address:port
+	Path      string // of the metrics, "/metrics"
+	WebConfig string // path of the exporter toolkit's web configuration (TLS, basic auth); "" for none
 	Logger    *slog.Logger
 	Now       func() time.Time // nil for time.Now
 }
@@ -122,24 +125,7 @@ func (s *Server) Run(ctx context.Context) error {
 // handler serves all pages.
 func handler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	metrics := promhttp.HandlerForTransactional(NewGatherer(o.Source, o.Tree, o.Build), promhttp.HandlerOpts{
-		EnableOpenMetrics: true,
-		// Prometheus stores them as series of their own, unless it knows creation times; see docs/metrics.md.
-		EnableOpenMetricsTextCreatedSamples: true,
-		DisableCompression:                  true, // see compressor
-		MaxRequestsInFlight:                 maxInFlight,
-		ErrorHandling:                       promhttp.ContinueOnError, // errors are about process_* only
-		ErrorLog:                            slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
-	})
-	scrape := &compressor{next: metrics}
-	mux.HandleFunc("GET "+o.Path, func(w http.ResponseWriter, r *http.Request) {
-		if o.Source.Latest() == nil {
-			// An empty page would look as if every series had ended.
-			answer(w, http.StatusServiceUnavailable, "no measurement yet")
-			return
-		}
-		scrape.ServeHTTP(w, r)
-	})
+	mux.Handle("GET "+o.Path, &compressor{next: newMetrics(o.Source, o.Tree, o.System, o.Build, o.Logger)})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := ready(o); err != nil {

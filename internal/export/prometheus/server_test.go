@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -202,30 +201,5 @@ func TestWebConfig(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-// fresh is a Source that has a new Snapshot at every look, so that nothing is served from memory.
-type fresh struct{ *snapshot.Snapshot }
-
-func (f fresh) Latest() *snapshot.Snapshot {
-	snapshot := *f.Snapshot
-	return &snapshot
-}
-
-// The budget is 5 ms of server time for 500 virtual machines.
-func BenchmarkScrape(b *testing.B) {
-	for _, n := range []int{50, 500} {
-		for _, encoding := range []string{"identity", "gzip"} {
-			b.Run(fmt.Sprintf("vms=%d/%s", n, encoding), func(b *testing.B) {
-				o := options(nil)
-				o.Source = fresh{host(n)}
-				h := handler(o)
-				b.ReportAllocs()
-				for b.Loop() {
-					get(h, "/metrics", "Accept-Encoding", encoding, "Accept", openMetrics)
-				}
-			})
-		}
 	}
 }

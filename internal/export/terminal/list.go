@@ -10,7 +10,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/export"
+	"github.com/scaph/scaph/internal/series"
 	"github.com/scaph/scaph/internal/snapshot"
 )
 
@@ -65,7 +65,7 @@ func WriteVMs(w io.Writer, v View, share func(uuid string) string) error {
 	if len(v.VMs) == 0 {
 		b.WriteString("No virtual machines.\n")
 		if v.VMSource != "" {
-			b.WriteString("Looked for by " + export.Printable(v.VMSource, 300) + ".\n")
+			b.WriteString("Looked for by " + series.Printable(v.VMSource, 300) + ".\n")
 		}
 		return flush(w, &b)
 	}
@@ -76,12 +76,12 @@ func WriteVMs(w io.Writer, v View, share func(uuid string) string) error {
 	t := newTable(headings...)
 	for _, r := range Records(v, share) {
 		row := []string{
-			export.Printable(r.Name, maxName), export.Printable(r.UUID, 36), export.Printable(r.State, maxName),
+			series.Printable(r.Name, maxName), series.Printable(r.UUID, 36), series.Printable(r.State, maxName),
 			watts(energy.Watts(r.PowerWatts)), fmt.Sprintf("%.6f", r.EnergyJoules/3.6e6), strconv.Itoa(r.VCPUs),
-			export.Printable(r.Source, maxName),
+			series.Printable(r.Source, maxName),
 		}
 		if share != nil {
-			row = append(row, export.Printable(r.Share, maxName))
+			row = append(row, series.Printable(r.Share, maxName))
 		}
 		t.add(row...)
 	}

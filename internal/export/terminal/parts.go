@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/export"
+	"github.com/scaph/scaph/internal/series"
 )
 
 // Longest names in a table, in bytes.
@@ -33,7 +33,7 @@ func writeHost(b *bytes.Buffer, v View) {
 	for i := range v.Zones {
 		z := &v.Zones[i]
 		zone := func(fault string) {
-			fmt.Fprintf(b, "Zone %s (%s) %s.\n", export.Printable(z.Path, maxName), export.Printable(z.Name, maxName), fault)
+			fmt.Fprintf(b, "Zone %s (%s) %s.\n", series.Printable(z.Path, maxName), series.Printable(z.Name, maxName), fault)
 		}
 		switch {
 		case z.Failed:
@@ -41,7 +41,7 @@ func writeHost(b *bytes.Buffer, v View) {
 		case z.Frozen && z.Attributed:
 			zone("does not move")
 		case z.Mirrors != "":
-			zone("mirrors " + export.Printable(z.Mirrors, maxName) + ", which counts for both")
+			zone("mirrors " + series.Printable(z.Mirrors, maxName) + ", which counts for both")
 		}
 	}
 }
@@ -94,7 +94,7 @@ func writeVMs(b *bytes.Buffer, v View) {
 	t := newTable("VM", "UUID", "State", ">Power", ">Energy", ">Of host")
 	for _, vm := range v.VMs {
 		short, _, _ := strings.Cut(vm.UUID, "-")
-		t.add(export.Printable(vm.Name, maxName), export.Printable(short, maxName), export.Printable(vm.State, maxName),
+		t.add(series.Printable(vm.Name, maxName), series.Printable(short, maxName), series.Printable(vm.State, maxName),
 			watts(vm.Power), amount(vm.Energy), percent(vm.Share))
 	}
 	t.write(b)
@@ -112,12 +112,12 @@ func writeConsumers(b *bytes.Buffer, v View, n int, match *regexp.Regexp) {
 		if match != nil && !match.MatchString(c.Comm) && !match.MatchString(c.Exe) {
 			continue
 		}
-		name := export.Printable(c.Exe, maxExe)
+		name := series.Printable(c.Exe, maxExe)
 		switch {
 		case c.VM:
-			name = "VM " + export.Printable(c.Comm, maxName)
+			name = "VM " + series.Printable(c.Comm, maxName)
 		case name == "":
-			name = "[" + export.Printable(c.Comm, maxName) + "]"
+			name = "[" + series.Printable(c.Comm, maxName) + "]"
 		}
 		t.add(watts(c.Power), strconv.Itoa(int(c.PID)), name)
 	}

@@ -1,5 +1,4 @@
-// Package export holds what the ways out have in common; each of them is a package below.
-package export
+package series
 
 import (
 	"strings"
@@ -20,8 +19,16 @@ func Printable(name string, limit int) string {
 	if len(name) <= limit && isPrintable(name) {
 		return name
 	}
+	return string(appendPrintable(nil, name, limit))
+}
+
+// appendPrintable appends what Printable returns.
+func appendPrintable(b []byte, name string, limit int) []byte {
+	if len(name) <= limit && isPrintable(name) {
+		return append(b, name...)
+	}
 	const hex, ellipsis = "0123456789abcdef", "…"
-	var b strings.Builder
+	limit += len(b)
 	for i := 0; i < len(name); {
 		r, size := utf8.DecodeRuneInString(name[i:])
 		escape := (r == utf8.RuneError && size == 1) || !unicode.IsPrint(r)
@@ -29,22 +36,19 @@ func Printable(name string, limit int) string {
 		if escape {
 			need *= len(`\x00`)
 		}
-		if left := limit - b.Len(); need > left || (need > left-len(ellipsis) && i+size < len(name)) {
-			b.WriteString(ellipsis)
-			break
+		if left := limit - len(b); need > left || (need > left-len(ellipsis) && i+size < len(name)) {
+			return append(b, ellipsis...)
 		}
-		for _, c := range []byte(name[i : i+size]) {
-			if escape {
-				b.WriteString(`\x`)
-				b.WriteByte(hex[c>>4])
-				b.WriteByte(hex[c&15])
+		for j := i; j < i+size; j++ {
+			if c := name[j]; escape {
+				b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
 			} else {
-				b.WriteByte(c)
+				b = append(b, c)
 			}
 		}
 		i += size
 	}
-	return b.String()
+	return b
 }
 
 func isPrintable(s string) bool {
