@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"estimate":              {"energy"},
 	"cputime":               {"proc"},
 	"cputime/bpf":           {"cputime", "proc"},
+	"cputime/cputimetest":   {"cputime", "proc"},
 	"vmmap":                 {"proc"},
 	"vmmap/libvirt":         {"vmmap", "proc"},
 	"workload":              {"proc"},

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-const (
-	readPatience = 250 * time.Millisecond // how long one read may take; an ordinary one takes microseconds
+// readPatience is how long one read may take; an ordinary one takes microseconds.
+const readPatience = 250 * time.Millisecond
 
-	// How many reads of a BoundedReader may hang at once, each holding a thread: for processes of one account that is
-	// not the system's, of all such accounts, and of the system's accounts. Who makes his own hang
-	// takes nothing from the others.
+// How many reads of a BoundedReader may hang at once, each holding a thread: for processes of one
+// account that is not the system's, of all such accounts, and of the system's accounts. Who makes
+// his own hang takes nothing from the others.
+const (
 	MaxStuckAccount  = 2
 	MaxStuckOrdinary = 32
 	MaxStuckSystem   = 8

@@ -42,6 +42,7 @@ func (Kernel) Open(dir int, path []byte) (int, error) {
 	}
 }
 
+// Read is pread(2).
 func (Kernel) Read(fd int, b []byte, offset int64) (int, error) {
 	for {
 		n, err := unix.Pread(fd, b, offset)
@@ -51,13 +52,16 @@ func (Kernel) Read(fd int, b []byte, offset int64) (int, error) {
 	}
 }
 
+// List is getdents64(2).
 func (Kernel) List(fd int, b []byte) (int, error) { return unix.Getdents(fd, b) }
 
+// Rewind is lseek(2).
 func (Kernel) Rewind(fd int) error {
 	_, err := unix.Seek(fd, 0, io.SeekStart)
 	return err
 }
 
+// Close is close(2). What was opened for reading loses nothing by an error of it.
 func (Kernel) Close(fd int) { _ = unix.Close(fd) }
 
 // ErrMalformed says that the kernel gave something that cannot be what was asked for.

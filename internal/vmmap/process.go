@@ -120,12 +120,11 @@ func (t *processes) begin() (now uint64, err error) {
 		return 0, cannotList(err)
 	}
 	t.looks++
-	now, err = t.uptime()
-	if err != nil {
+	if now, err = t.uptime(); err == nil {
+		t.boot = time.Now().Add(-duration(now))
+	} else {
 		t.faults++ // then every process counts as young, which costs time only
-		return 0, nil
 	}
-	t.boot = time.Now().Add(-duration(now))
 	return now, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/cputime/cputimetest"
 )
 
 // role is set for children of the test, and says what they do instead of testing.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	case "wait":
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	default:
-		os.Exit(m.Run())
+		cputimetest.Main(m)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scaph/scaph/internal/cputime"
+	"github.com/scaph/scaph/internal/cputime/cputimetest"
 	"github.com/scaph/scaph/test/rights"
 )
 
@@ -86,37 +87,9 @@ func lookUntil(t *testing.T, p *Source, done func(*cputime.Sample) bool) {
 	t.Fatal("waited in vain")
 }
 
-func TestAgreesWithTheProcessClock(t *testing.T) {
-	p := start(t)
-	look(t, p)
-	c := startChild(t, "command 500ms")
-	pid := c.cmd.Process.Pid
-	first := c.ask()
-	s := look(t, p)
-	if q := find(s, pid); !within(time.Duration(q.Delta[0]), first, 0.01) || int(q.Parent.PID) != os.Getpid() {
-		t.Errorf("new process %+v, its clock says %v", q, first)
-	}
-	second := c.ask()
-	if q := find(look(t, p), pid); !within(time.Duration(q.Delta[0]), second-first, 0.01) {
-		t.Errorf("charged %d ns, its clock says %v", q.Delta[0], second-first)
-	}
-	total := c.end()
-	lookUntil(t, p, func(s *cputime.Sample) bool {
-		q := find(s, pid)
-		if q == nil {
-			if totalOf(p.Baseline(), pid) == 0 {
-				t.Fatal("forgotten before its end was told")
-			}
-			return false
-		}
-		if q.Exited && !within(time.Duration(q.Total), total, 0.01) {
-			t.Errorf("total %d ns, wait4 says %v", q.Total, total)
-		}
-		return q.Exited
-	})
-	if find(look(t, p), pid) != nil {
-		t.Error("listed after its end was told")
-	}
+func TestConformance(t *testing.T) {
+	const rounding = 5 * time.Millisecond // what the child uses between its clock and the look
+	cputimetest.Run(t, rounding, func(t testing.TB) cputimetest.Source { return start(t) })
 }
 
 func TestNamesProcessesAsProcfsDoes(t *testing.T) {
@@ -317,48 +290,6 @@ func TestExecByAnotherThread(t *testing.T) {
 		}
 	}
 	c.end()
-}
-
-func TestRestoreIsALongTick(t *testing.T) {
-	first := start(t)
-	c := startChild(t, "command 200ms")
-	pid := c.cmd.Process.Pid
-	before := c.ask()
-	look(t, first)
-	b := first.Baseline()
-	if got := time.Duration(totalOf(b, pid)); !within(got, before, 0.02) {
-		t.Errorf("baseline %v, its clock says %v", got, before)
-	}
-
-	after := c.ask()
-	late := startChild(t, "command 200ms")
-	lateClock := late.ask()
-	second := start(t)
-	second.Restore(b)
-	s := look(t, second)
-	if q := find(s, pid); !within(time.Duration(q.Delta[0]), after-before, 0.02) {
-		t.Errorf("charged %d ns for the gap, its clock says %v", q.Delta[0], after-before)
-	}
-	if q := find(s, late.cmd.Process.Pid); !within(time.Duration(q.Delta[0]), lateClock, 0.02) {
-		t.Errorf("charged %d ns to one that began in the gap, its clock says %v", q.Delta[0], lateClock)
-	}
-	if s.Busy[0] < uint64(300*time.Millisecond) {
-		t.Errorf("busy %d ns in the gap", s.Busy[0])
-	}
-	if self := find(s, os.Getpid()); self != nil && self.Delta[0] > uint64(time.Second) {
-		t.Errorf("this process is charged %d ns", self.Delta[0])
-	}
-	c.end()
-	late.end()
-
-	third := start(t)
-	b.BootID = "another"
-	third.Restore(b)
-	for _, q := range look(t, third).Processes {
-		if q.Delta[0] != 0 {
-			t.Errorf("baseline of another boot was used: %+v", q)
-		}
-	}
 }
 
 func TestSteadyStateAllocatesNothingPerProcess(t *testing.T) {
