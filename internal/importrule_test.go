@@ -31,7 +31,9 @@ var mayImport = map[string][]string{
 	"snapshot":      {"energy"},
 	"meter":         {"energy", "snapshot", "ledger", "state", "rapl", "cputime", "vmmap", "workload"},
 	"vfs":           {"energy"},
-	"export":        {"energy", "snapshot", "export"},
+	"web":           {"snapshot"},
+	"export":        {"energy", "snapshot", "export", "web"},
+	"parts":         {"export"},
 	"config":        {},
 	"cli":           {"all"},
 	"app":           {"all"},
@@ -42,12 +44,15 @@ var mayImport = map[string][]string{
 
 // onlyIn says which package alone may import one from elsewhere: what it drags in stays in one place.
 var onlyIn = map[string]string{
-	"libvirt.org/go/libvirt":          "vmmap/libvirt",
-	"github.com/cilium/ebpf":          "cputime/bpf",
-	"github.com/hanwen/go-fuse":       "vfs",
-	"github.com/spf13/viper":          "config",
-	"github.com/prometheus":           "export/prometheus",
-	module + "internal/vmmap/libvirt": "../cmd/scaph-host",
+	"libvirt.org/go/libvirt":                 "vmmap/libvirt",
+	"github.com/cilium/ebpf":                 "cputime/bpf",
+	"github.com/hanwen/go-fuse":              "vfs",
+	"github.com/spf13/viper":                 "config",
+	"github.com/prometheus/client_golang":    "export/prometheus",
+	"github.com/prometheus/client_model":     "export/prometheus",
+	"github.com/prometheus/common":           "export/prometheus",
+	"github.com/prometheus/exporter-toolkit": "web",
+	module + "internal/vmmap/libvirt":        "../cmd/scaph-host",
 }
 
 // pure packages decide; they neither read nor wait.

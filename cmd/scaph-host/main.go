@@ -10,6 +10,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/parts"
 	"github.com/scaph/scaph/internal/vfs"
 )
 
@@ -29,9 +30,10 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
   scaph-host demo                  # see it work, on simulated power, on any machine
   scaph-host stdout                # a table every 2 s
   scaph-host run --config /etc/scaph/scaph-host.yaml`,
-		VMs:   openVMs,
-		Tree:  h.addTree,
-		Check: checkHost,
+		Exporters: parts.Exporters(),
+		VMs:       openVMs,
+		Tree:      h.addTree,
+		Check:     checkHost,
 		Commands: func(e *cli.Env) []*cobra.Command {
 			return []*cobra.Command{
 				vmsCommand(e), h.qemuCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),

@@ -22,7 +22,7 @@ func (h *host) qemuCommand(e *cli.Env) *cobra.Command {
 				Keep: app.KeepIfPossible,
 				Adjust: func(c *config.Config) {
 					c.Tree.Enabled = config.On
-					c.Prometheus.Enabled = false
+					cli.Silent(c)
 				},
 			})
 		},

@@ -11,7 +11,7 @@ import (
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/export/prometheus"
+	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vfs"
 )
@@ -64,7 +64,7 @@ func (s *serving) end() {
 
 // addTree adds the tree to an App: it goes on with the one that is mounted, or mounts it. What is served now stays as it is
 // until the App starts. Nil counters say that there is none.
-func (h *host) addTree(a *app.App) (prometheus.TreeCounters, error) {
+func (h *host) addTree(a *app.App) (export.TreeCounters, error) {
 	a.OnStart(func() { h.started = true })
 	c := a.Config.Tree
 	if c.Enabled == config.None {

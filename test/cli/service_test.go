@@ -58,7 +58,7 @@ host: {sysfs: %[1]s/sys}
 libvirt: {enabled: false}
 tree: {enabled: false}
 state: {run: %[1]s/run, lib: %[1]s/lib}
-prometheus: {listen: "127.0.0.1:0"}
+web: {listen: ["127.0.0.1:0"]}
 `, s.dir) + more
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)

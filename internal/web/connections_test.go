@@ -1,4 +1,4 @@
-package prometheus
+package web
 
 import (
 	"bufio"
@@ -49,7 +49,7 @@ func begin(t *testing.T, o Options, former *Server) (s *Server, end func() time.
 
 func dial(t *testing.T, s *Server, send string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr().String())
+	conn, err := net.Dial("tcp", s.Addrs()[0].String())
 	if err == nil {
 		_, err = io.WriteString(conn, send)
 	}
@@ -63,8 +63,12 @@ func dial(t *testing.T, s *Server, send string) net.Conn {
 // scrape fetches a page over a connection of its own.
 func scrape(t *testing.T, s *Server, path string) error {
 	t.Helper()
+	return scrapeAt(s.Addrs()[0].String(), path)
+}
+
+func scrapeAt(address, path string) error {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	response, err := client.Get("http://" + s.Addr().String() + path)
+	response, err := client.Get("http://" + address + path)
 	if err != nil {
 		return err
 	}
@@ -111,7 +115,7 @@ func TestSilentConnectionsDelayNobody(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, end := begin(t, options(host(1)), nil)
+			s, end := begin(t, options(measured()), nil)
 			prepare(t, s)
 			if err := scrape(t, s, "/healthz"); err != nil { // it has met them all
 				t.Fatal(err)
@@ -125,13 +129,13 @@ func TestSilentConnectionsDelayNobody(t *testing.T) {
 
 // The same behind TLS, where a silent connection is one that does not shake hands.
 func TestSilentConnectionsDelayNobodyWithTLS(t *testing.T) {
-	o := options(host(1))
-	o.WebConfig = webConfigTLS(t)
+	o := options(measured())
+	o.Config.Config = webConfigTLS(t)
 	s, end := begin(t, o, nil)
 	dial(t, s, "")
 	dial(t, s, "\x16\x03\x01")
 	for _, protocol := range []string{"http/1.1", "h2"} {
-		secure, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+		secure, err := tls.Dial("tcp", s.Addrs()[0].String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,9 +176,8 @@ func webConfigTLS(t *testing.T) string {
 
 // A request that is under way is answered whole, though the server ends.
 func TestRequestInFlightIsAnswered(t *testing.T) {
-	source := &slow{snapshot: host(1), asked: make(chan struct{}), answer: make(chan struct{})}
-	o := options(nil)
-	o.Source = source
+	source := &slow{snapshot: measured(), asked: make(chan struct{}), answer: make(chan struct{})}
+	o := withSource(source)
 	s, end := begin(t, o, nil)
 	scraped := make(chan error, 1)
 	go func() { scraped <- scrape(t, s, "/metrics") }()
@@ -182,7 +185,7 @@ func TestRequestInFlightIsAnswered(t *testing.T) {
 	ended := make(chan time.Duration, 1)
 	go func() { ended <- end() }()
 	for { // until the stop has begun
-		conn, err := net.Dial("tcp", s.Addr().String())
+		conn, err := net.Dial("tcp", s.Addrs()[0].String())
 		if err != nil {
 			break
 		}
@@ -212,7 +215,7 @@ func (s *slow) Latest() *snapshot.Snapshot {
 
 // However many connections others hold, a scraper gets its page, and the server has a bounded number of them.
 func TestConnectionsAreBounded(t *testing.T) {
-	s, end := begin(t, options(host(1)), nil)
+	s, end := begin(t, options(measured()), nil)
 	for i := range 4 * maxConnections {
 		switch i % 3 {
 		case 0:
@@ -241,7 +244,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 
 // A connection that a scraper keeps is not closed for others that are silent for longer.
 func TestLongestSilentMakesRoom(t *testing.T) {
-	s, end := begin(t, options(host(1)), nil)
+	s, end := begin(t, options(measured()), nil)
 	first := dial(t, s, "")
 	for range maxConnections - 2 {
 		dial(t, s, "")
@@ -258,24 +261,24 @@ func TestLongestSilentMakesRoom(t *testing.T) {
 
 // A successor takes the address, or one that overlaps with it, while the former server runs; nobody is refused meanwhile.
 func TestSuccessorTakesTheAddress(t *testing.T) {
-	o := options(host(1))
+	o := options(measured())
 	former, end := begin(t, o, nil)
-	_, port, err := net.SplitHostPort(former.Addr().String())
+	_, port, err := net.SplitHostPort(former.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, address := range []string{o.Listen, "127.0.0.1:" + port, ":" + port, "0.0.0.0:" + port, "localhost:" + port, "127.0.0.1:" + port} {
-		o.Listen = address
+	for i, address := range []string{o.Listen[0], "127.0.0.1:" + port, ":" + port, "0.0.0.0:" + port, "localhost:" + port, "127.0.0.1:" + port} {
+		o.Listen = []string{address}
 		if i > 0 {
 			if _, err := Listen(o, nil); err == nil {
 				t.Errorf("%s: another process could take it", address)
 			}
 		}
-		o.WebConfig = "/nonexistent"
+		o.Config.Config = "/nonexistent"
 		if _, err := Listen(o, former); err == nil {
 			t.Error("a missing file is accepted")
 		}
-		o.WebConfig = ""
+		o.Config.Config = ""
 		refused, err := Listen(o, former) // and never run
 		if err != nil {
 			t.Fatalf("%s: %v", address, err)
@@ -303,17 +306,17 @@ func TestAddressMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	former, end := begin(t, options(host(1)), nil)
+	former, end := begin(t, options(measured()), nil)
 	defer end()
 	for address, want := range map[string]string{
 		taken.Addr().String(): "already in use; stop what uses the address",
 		"192.0.2.7:0":         "none of this host's",
-		"[2001:db8::7]:0":     "prometheus.listen",
+		"[2001:db8::7]:0":     "web.listen",
 	} {
 		for _, running := range []*Server{nil, former} {
 			o := options(nil)
-			o.Listen, o.Logger = address, slog.New(slog.NewTextHandler(new(bytes.Buffer), nil))
-			if _, err := Listen(o, running); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "prometheus.listen "+address) {
+			o.Listen, o.Logger = []string{address}, slog.New(slog.NewTextHandler(new(bytes.Buffer), nil))
+			if _, err := Listen(o, running); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "web.listen "+address) {
 				t.Errorf("%s: %v", address, err)
 			}
 		}

@@ -1,8 +1,9 @@
-package prometheus
+package web
 
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -15,15 +16,26 @@ const maxConnections = 128
 // grace is how long a silent connection is left to itself at the end: its request may be on the way.
 const grace = 100 * time.Millisecond
 
-// A connections is a listener that bounds how many of its connections are open, and tells those that are in a request from
-// the silent ones: whose client has not sent a whole request head, or none since the last answer. A silent one is closed
-// without harm: at the end, and, the longest silent first, to make room for another. So neither the end nor a scraper
-// ever waits for clients that say nothing. Where all are in requests, the one that is for the longest time makes room.
+// A connections is one listener on several sockets. It bounds how many of its connections are open, and tells those that
+// are in a request from the silent ones: whose client has not sent a whole request head, or none since the last answer. A
+// silent one is closed without harm: at the end, and, the longest silent first, to make room for another. So neither the
+// end nor a scraper ever waits for clients that say nothing. Where all are in requests, the one that is for the longest
+// time makes room.
 type connections struct {
-	net.Listener
+	sockets  []net.Listener
+	accepted chan accepted // closed when no socket accepts any more
+	once     sync.Once     // of begin
+	quit     chan struct{} // closed when nobody takes what is accepted; see stop
+	sources  sync.WaitGroup
 
 	mu   sync.Mutex // guards open
 	open map[*connection]struct{}
+}
+
+// An accepted is what one socket has.
+type accepted struct {
+	conn net.Conn
+	err  error
 }
 
 type connection struct {
@@ -35,13 +47,47 @@ type connection struct {
 	since time.Time // when it became busy or silent
 }
 
-func newConnections(l net.Listener) *connections {
-	return &connections{Listener: l, open: make(map[*connection]struct{})}
+func newConnections(sockets []net.Listener) *connections {
+	return &connections{
+		sockets: sockets, accepted: make(chan accepted), quit: make(chan struct{}), open: make(map[*connection]struct{}),
+	}
 }
 
-// Accept waits for the next connection.
+// begin has every socket accept.
+func (c *connections) begin() {
+	for _, socket := range c.sockets {
+		c.sources.Go(func() {
+			for {
+				conn, err := socket.Accept()
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				select {
+				case c.accepted <- accepted{conn, err}:
+				case <-c.quit:
+					if err == nil {
+						_ = conn.Close() // nobody is there to answer
+					}
+					return
+				}
+			}
+		})
+	}
+	go func() {
+		c.sources.Wait()
+		close(c.accepted)
+	}()
+}
+
+// Accept waits for the next connection. When the sockets are closed it returns those that they had accepted, and then
+// net.ErrClosed.
 func (c *connections) Accept() (net.Conn, error) {
-	raw, err := c.Listener.Accept()
+	c.once.Do(c.begin)
+	next, ok := <-c.accepted
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	raw, err := next.conn, next.err
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +106,26 @@ func (c *connections) Accept() (net.Conn, error) {
 	c.open[k] = struct{}{}
 	return k, nil
 }
+
+// Close gives the addresses up. It may be called again.
+func (c *connections) Close() error {
+	var err error
+	for _, socket := range c.sockets {
+		if e := socket.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// stop returns when no socket accepts any more. It is called once, after Close, when nobody calls Accept any more.
+func (c *connections) stop() {
+	close(c.quit)
+	c.sources.Wait()
+}
+
+// Addr is the first address; see Server.Addrs.
+func (c *connections) Addr() net.Addr { return c.sockets[0].Addr() }
 
 // drop closes a connection; mu is held. The server learns of it as of a client that has left.
 func (c *connections) drop(k *connection) {
