@@ -9,6 +9,7 @@ import (
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/guest"
 	"github.com/scaph/scaph/internal/parts"
 )
 
@@ -24,7 +25,7 @@ func main() {
   scaph-guest prometheus           # http://127.0.0.1:8080/metrics`,
 		Exporters: parts.Exporters(),
 		Commands: func(*cli.Env) []*cobra.Command {
-			return []*cobra.Command{mountCommand()}
+			return []*cobra.Command{guest.MountCommand()}
 		},
 	}))
 }

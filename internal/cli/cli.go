@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -40,6 +41,7 @@ type Program struct {
 	Example string
 
 	Exporters []export.Part // see package parts
+	Profiles  http.Handler  // see package web/profiles; nil: there are none
 
 	// VMs opens the source of virtual machines; see app.Options. Nil: there are none.
 	VMs func(context.Context, *app.App) (meter.VMSource, error)

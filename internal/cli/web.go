@@ -41,6 +41,6 @@ func (e *Env) listen(c web.Config, source web.Source, log *slog.Logger, pages []
 	version, revision := Version()
 	return web.Listen(web.Options{
 		Config: c, Program: string(e.Program.Kind), Version: version, Revision: revision,
-		Source: source, Pages: pages, Logger: log,
+		Source: source, Pages: pages, Profiles: e.Program.Profiles, Logger: log,
 	}, former)
 }

@@ -15,7 +15,7 @@ type Config struct {
 	// Config is the file that sets up TLS and basic authentication; see
 	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 	Config string `mapstructure:"config" allowed:"empty, or the absolute path of a web configuration file"`
-	Pprof  bool   `mapstructure:"pprof" allowed:"true or false"`
+	Pprof  bool   `mapstructure:"pprof" scope:"host" allowed:"true or false"`
 }
 
 // Default returns the section with its defaults.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/pprof"
 	"time"
 )
 
@@ -33,14 +32,8 @@ func Handler(o Options) (http.Handler, error) {
 		Answer(w, http.StatusOK, "ready")
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { index(w, o) })
-	if o.Pprof {
-		profiles := http.NewServeMux() // with the methods that `go tool pprof` has
-		profiles.HandleFunc(pprofPath, pprof.Index)
-		profiles.HandleFunc(pprofPath+"cmdline", pprof.Cmdline)
-		profiles.HandleFunc(pprofPath+"profile", pprof.Profile)
-		profiles.HandleFunc(pprofPath+"symbol", pprof.Symbol)
-		profiles.HandleFunc(pprofPath+"trace", pprof.Trace)
-		mux.Handle(pprofPath, limited(profiles))
+	if o.Pprof && o.Profiles != nil {
+		mux.Handle(pprofPath, limited(o.Profiles))
 	}
 	return mux, nil
 }

@@ -49,6 +49,7 @@ type Options struct {
 	Version, Revision string
 	Source            Source // of readiness
 	Pages             []Page
+	Profiles          http.Handler // of /debug/pprof/, see package profiles; nil: there are none
 	Logger            *slog.Logger
 	Now               func() time.Time // nil for time.Now
 }

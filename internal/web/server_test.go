@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/snapshot"
+	"github.com/scaph/scaph/internal/web/profiles"
 )
 
 // fixed is a Source that always has the same Snapshot.
@@ -138,6 +139,7 @@ func TestPages(t *testing.T) {
 // Profiles tell much of a process, and take its time: they are there only where they were asked for.
 func TestPprof(t *testing.T) {
 	o := options(measured())
+	o.Profiles = profiles.Handler()
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline", "/debug/pprof/profile?seconds=1"} {
 		if w := get(pages(t, o), path); w.Code != http.StatusNotFound {
 			t.Errorf("%s: %d, though it was not asked for", path, w.Code)

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"github.com/spf13/cobra"
@@ -8,8 +8,13 @@ import (
 	"github.com/scaph/scaph/internal/config"
 )
 
+// Commands are those that only a host has.
+func (h *Host) Commands(e *cli.Env) []*cobra.Command {
+	return []*cobra.Command{vmsCommand(e), h.qemuCommand(e), h.mountCommand(e), unmountCommand(e)}
+}
+
 // qemuCommand is the tree alone, under the name that scaphandre's users know.
-func (h *host) qemuCommand(e *cli.Env) *cobra.Command {
+func (h *Host) qemuCommand(e *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "qemu",
 		Short: "Serve the tree of meters for virtual machines, and nothing else",

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 )
 
 // mountCommand is the part of the service that takes root: the unit runs it before the service proper, outside its sandbox.
-func (h *host) mountCommand(e *cli.Env) *cobra.Command {
+func (h *Host) mountCommand(e *cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "mount",
 		Short: "Mount the tree and leave it with the service manager (for the service's unit)",
@@ -47,7 +47,7 @@ A mount that the store still keeps for an earlier process is left as it is; a st
 }
 
 // mountForStore mounts the tree and puts it into the store, unless a mount is held there already.
-func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
+func (h *Host) mountForStore(c config.Config, log *slog.Logger) error {
 	if err := amongMountsOfInit(c.Host.Procfs); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (h *host) mountForStore(c config.Config, log *slog.Logger) error {
 
 // dropStored lets go of a mount that is kept for the service, which is not to have one any more: its readers would wait for
 // ever.
-func (h *host) dropStored(c config.Config, log *slog.Logger) error {
+func (h *Host) dropStored(c config.Config, log *slog.Logger) error {
 	if err := h.store.Remove(); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"context"
@@ -23,8 +23,8 @@ const (
 	firstListing = 3 * time.Second // that long the first tick waits to know the virtual machines
 )
 
-// openVMs looks the virtual machines up for the first time, and keeps on looking beside the meter.
-func openVMs(ctx context.Context, a *app.App) (meter.VMSource, error) {
+// OpenVMs looks the virtual machines up for the first time, and keeps on looking beside the meter.
+func OpenVMs(ctx context.Context, a *app.App) (meter.VMSource, error) {
 	c, log := a.Config, a.Log
 	m := vmmap.Config{Procfs: c.Host.Procfs, Runtime: runtimeDir, Log: log}
 	if c.Libvirt.Enabled == config.None {

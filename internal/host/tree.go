@@ -1,4 +1,6 @@
-package main
+// Package host is what only a host has, beside what both programs share: its VMs, the tree of their meters, what these take
+// of the machine, and their commands.
+package host
 
 import (
 	"context"
@@ -10,20 +12,21 @@ import (
 	"github.com/scaph/scaph/internal/app"
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
-	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/export"
-	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vfs"
 )
 
-// A host is what lives as long as the process, while configurations come and go.
-type host struct {
+// A Host is what lives as long as the process, while configurations come and go.
+type Host struct {
 	store     *vfs.Store // the service manager's descriptor store; what was left in it can be taken once
 	tree      *vfs.Tree  // that all servers serve; nil before the first
 	publisher *vfs.Publisher
 	serving   *serving // nil while there is no tree
 	started   bool     // a service runs, or has run
 }
+
+// New takes what the service manager has kept for this process.
+func New() *Host { return &Host{store: vfs.OpenStore()} }
 
 // A serving is a mount that is served, from one configuration to the next where that does not move it.
 type serving struct {
@@ -62,9 +65,9 @@ func (s *serving) end() {
 	<-s.ended
 }
 
-// addTree adds the tree to an App: it goes on with the one that is mounted, or mounts it. What is served now stays as it is
+// AddTree adds the tree to an App: it goes on with the one that is mounted, or mounts it. What is served now stays as it is
 // until the App starts. Nil counters say that there is none.
-func (h *host) addTree(a *app.App) (export.TreeCounters, error) {
+func (h *Host) AddTree(a *app.App) (export.TreeCounters, error) {
 	a.OnStart(func() { h.started = true })
 	c := a.Config.Tree
 	if c.Enabled == config.None {
@@ -91,7 +94,13 @@ func (h *host) addTree(a *app.App) (export.TreeCounters, error) {
 	})
 	a.Add(app.Service{Name: "tree", Run: func(ctx context.Context) error { return next.watch(ctx) }})
 	a.Add(app.Service{Name: "publisher", Run: func(ctx context.Context) error {
-		h.feed(ctx, a)
+		if err := h.publisher.Keep(a.Config.State.Run); err != nil {
+			a.Log.Warn("what was shown in the tree last is not known", "error", err)
+		}
+		f := newFeed(h.publisher, h.tree, a.Config, a.Log)
+		for s := a.Next(ctx, 0); s != nil; s = a.Next(ctx, s.Seq) {
+			f.publish(s)
+		}
 		return nil
 	}})
 	return h.tree, nil
@@ -108,7 +117,7 @@ func findGroup(c config.Config, log *slog.Logger) (uint32, error) {
 }
 
 // removeTree has the tree taken away when the App starts.
-func (h *host) removeTree(a *app.App) error {
+func (h *Host) removeTree(a *app.App) error {
 	if h.serving == nil {
 		return nil
 	}
@@ -116,7 +125,7 @@ func (h *host) removeTree(a *app.App) error {
 		return fmt.Errorf("tree.enabled: a reload cannot take the tree away; restart the service: %w", err)
 	}
 	a.OnStart(func() {
-		if err := h.unmount(); err != nil {
+		if err := h.Unmount(); err != nil {
 			a.Log.Error("the tree could not be taken away", "error", err)
 		}
 	})
@@ -124,7 +133,7 @@ func (h *host) removeTree(a *app.App) error {
 }
 
 // mountTree makes a mount ready that is served from the App's start on, in the place of the one there is.
-func (h *host) mountTree(a *app.App, group uint32) (*serving, error) {
+func (h *Host) mountTree(a *app.App, group uint32) (*serving, error) {
 	if h.tree == nil {
 		version, _ := cli.Version()
 		h.tree, h.publisher = vfs.NewTree(version, group), vfs.NewPublisher(rand.Float64)
@@ -157,7 +166,7 @@ func (h *host) mountTree(a *app.App, group uint32) (*serving, error) {
 		next.begin()
 		if h.serving != nil {
 			a.Log.Warn("the tree has moved; guests that hold it must be restarted", "from", h.serving.server.Path(), "to", server.Path())
-			if err := h.unmount(); err != nil {
+			if err := h.Unmount(); err != nil {
 				a.Log.Error("the former mount of the tree stays", "error", err)
 			}
 			server.Keep(h.store)
@@ -167,7 +176,8 @@ func (h *host) mountTree(a *app.App, group uint32) (*serving, error) {
 	return next, nil
 }
 
-func (h *host) unmount() error {
+// Unmount takes the tree away, if there is one.
+func (h *Host) Unmount() error {
 	if h.serving == nil {
 		return nil
 	}
@@ -177,80 +187,12 @@ func (h *host) unmount() error {
 	return former.server.Unmount()
 }
 
-// leave is the end: a mount that waits in the store for the next process stays, another one goes. Until now guests' reads
+// Leave is the end: a mount that waits in the store for the next process stays, another one goes. Until now guests' reads
 // were answered, whatever else took its time to end.
-func (h *host) leave() error {
+func (h *Host) Leave() error {
 	if h.serving == nil {
 		return nil
 	}
 	h.serving.end()
 	return h.serving.server.Leave()
-}
-
-// feed publishes each Snapshot to the tree, as finely as each machine's tenant may see it.
-func (h *host) feed(ctx context.Context, a *app.App) {
-	if err := h.publisher.Keep(a.Config.State.Run); err != nil {
-		a.Log.Warn("not known what was shown in the tree last", "error", err)
-	}
-	overrides, psys := config.NewOverrides(a.Config.Tree.Publish, a.Log), a.Config.Sensor.Basis == "psys"
-	forgets := false // what is shown cannot be kept
-	var readings []vfs.Reading
-	var seq uint64
-	for s := a.Meter.Next(ctx, 0); s != nil; s = a.Meter.Next(ctx, seq) {
-		seq = s.Seq
-		readings = readings[:0]
-		for i := range s.VMs {
-			if !s.VMs[i].Present {
-				continue // its series stay for a while, its directory does not
-			}
-			readings = append(readings, reading(&s.VMs[i], overrides, psys))
-		}
-		overrides.EndLook()
-		vms, due := h.publisher.Publish(s.Time, readings)
-		if !due {
-			continue
-		}
-		err := h.publisher.Remember()
-		if err != nil && !forgets { // nobody is to see less of the meter for that
-			a.Log.Warn("after a restart, tenants may see a value before it is due", "error", err)
-		}
-		forgets = err != nil
-		if err := h.tree.Publish(vfs.Update{At: s.Time, Kinds: kinds(s), Source: s.Host.Source, VMs: vms}); err != nil {
-			a.Log.Error("a virtual machine cannot be shown in the tree", "error", err)
-		}
-	}
-}
-
-// reading is a VM's own meter: what it was charged, from the first time that it was seen.
-func reading(vm *snapshot.VM, overrides *config.Overrides, psys bool) vfs.Reading {
-	profile, policy := overrides.For(vm.UUID, vm.Name, config.Profile(vm.Publish))
-	r := vfs.Reading{
-		UUID: vm.UUID, Name: vm.Name, Running: vm.State == "running",
-		Policy: vfs.Policy{
-			Interval: policy.Interval, Jitter: policy.Jitter,
-			Quantum: energy.Microjoules(policy.Quantum), Off: profile == config.Off,
-		},
-	}
-	for k := range energy.Kind(energy.Kinds) {
-		r.Energy[k] = vm.Before.Of(k) + vm.Energy.Of(k)
-	}
-	if psys { // where the platform is the basis, it is what a guest sees as its package
-		r.Energy[energy.Package] = r.Energy[energy.Psys]
-	}
-	return r
-}
-
-// kinds lists the kinds of zone that the host has.
-func kinds(s *snapshot.Snapshot) []energy.Kind {
-	var has [energy.Kinds]bool
-	for i := range s.Zones {
-		has[s.Zones[i].Kind] = true
-	}
-	var list []energy.Kind
-	for k, there := range has {
-		if there {
-			list = append(list, energy.Kind(k))
-		}
-	}
-	return list
 }

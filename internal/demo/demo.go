@@ -1,4 +1,5 @@
-package main
+// Package demo shows the whole way of a joule on one machine: sensor, VMs, split, tree, and a guest's reading from it.
+package demo
 
 import (
 	"bytes"
@@ -21,6 +22,7 @@ import (
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/export/terminal"
+	"github.com/scaph/scaph/internal/host"
 	"github.com/scaph/scaph/internal/meter"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
@@ -32,7 +34,8 @@ var standIns = []struct {
 	duty int // percent of one CPU
 }{{"web", 60}, {"database", 30}, {"idle", 2}}
 
-func (h *host) demoCommand(e *cli.Env) *cobra.Command {
+// Command is the demonstration; a tree is added to h.
+func Command(e *cli.Env, h *host.Host) *cobra.Command {
 	var seconds int
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -52,7 +55,7 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 			if err != nil {
 				return err
 			}
-			return h.demo(cmd.Context(), cmd.OutOrStdout(), c, time.Duration(seconds)*time.Second)
+			return demo(cmd.Context(), h, cmd.OutOrStdout(), c, time.Duration(seconds)*time.Second)
 		},
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", 20, "seconds that it lasts")
@@ -60,7 +63,7 @@ one CPU busy for 60, 30 and 2 percent of the time. Nothing is left behind.`,
 	return cmd
 }
 
-func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length time.Duration) (err error) {
+func demo(ctx context.Context, h *host.Host, out io.Writer, c config.Config, length time.Duration) (err error) {
 	log := slog.New(slog.DiscardHandler) // what matters here is told in the table
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
@@ -70,7 +73,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.unmount(), os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, h.Unmount(), os.RemoveAll(dir)) }()
 
 	sensor, _, noRAPL := app.CheckSensor(c, config.Host, log)
 	if noRAPL != nil {
@@ -92,7 +95,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 	c.Tree.Path, c.Tree.Enabled, c.State.Run = filepath.Join(dir, "tree"), config.On, dir
 	a.Config = c
 	g := &guest{}
-	if _, err := h.addTree(a); err != nil {
+	if _, err := h.AddTree(a); err != nil {
 		g.missing = strings.TrimPrefix(err.Error(), "tree: ")
 	} else {
 		g.dir = filepath.Join(c.Tree.Path, standIns[0].name)
@@ -107,7 +110,7 @@ func (h *host) demo(ctx context.Context, out io.Writer, c config.Config, length 
 }
 
 // table writes a round for each Snapshot; on a terminal, each over the last one.
-func table(ctx context.Context, out io.Writer, m *meter.Meter, g *guest) error {
+func table(ctx context.Context, out io.Writer, m terminal.Source, g *guest) error {
 	live := isTerminal(out)
 	lines := 0
 	var before *snapshot.Snapshot

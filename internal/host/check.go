@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 	"github.com/scaph/scaph/internal/vmmap/libvirt"
 )
 
-// checkHost looks at what only a host has.
-func checkHost(ctx context.Context, c config.Config, running bool) []cli.Finding {
+// Check looks at what only a host has.
+func Check(ctx context.Context, c config.Config, running bool) []cli.Finding {
 	findings := checkLibvirt(ctx, c, slog.New(slog.DiscardHandler))
 	if c.Tree.Enabled != config.None {
 		findings = append(findings, checkTree(c, running)...)

@@ -1,4 +1,5 @@
-package main
+// Package guest is what only the agent in a VM has: how it comes to its meter.
+package guest
 
 import (
 	"context"
@@ -15,7 +16,8 @@ import (
 	"github.com/scaph/scaph/internal/app"
 )
 
-func mountCommand() *cobra.Command {
+// MountCommand mounts the share.
+func MountCommand() *cobra.Command {
 	var tag string
 	cmd := &cobra.Command{
 		Use:   "mount [DIRECTORY]",
