@@ -89,7 +89,7 @@ func vmsCommand(e *cli.Env) *cobra.Command {
 				if now == nil {
 					return nil
 				}
-				v := terminal.Between(first, now)
+				v := snapshot.Between(first, now)
 				share := func(uuid string) string {
 					i := slices.IndexFunc(now.VMs, func(vm snapshot.VM) bool { return vm.UUID == uuid })
 					return now.VMs[i].Share // a View has the Snapshot's machines

@@ -1,4 +1,4 @@
-package terminal
+package snapshot
 
 import (
 	"cmp"
@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"github.com/scaph/scaph/internal/energy"
-	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // A View is what happened between two Snapshots: energies as they stand at the end, powers as the mean
 // over the span. Where there is no earlier Snapshot to compare with, powers are those of the last tick.
 type View struct {
-	*snapshot.Snapshot               // at the end
-	Span               time.Duration // 0 without an earlier Snapshot
+	*Snapshot               // at the end
+	Span      time.Duration // 0 without an earlier Snapshot
 
 	HostPower    energy.Watts
 	ZonePower    []energy.Watts // as Zones
@@ -30,15 +29,16 @@ type Reason struct {
 
 // A VMView is one virtual machine over the span.
 type VMView struct {
-	*snapshot.VM
-	Energy energy.Microjoules // since it was first seen, both parts, zones of the identity
+	*VM
+	Energy energy.Microjoules        // since it was first seen, both parts, zones of the identity
+	ByPart [Parts]energy.Microjoules // the same
 	Power  energy.Watts
 	Share  float64 // of the host's power, 0 to 1
 }
 
 // A Consumer is a process, or a virtual machine by its qemu.
 type Consumer struct {
-	Power energy.Watts
+	Power energy.Watts // over the span
 	PID   int32
 	Comm  string // or the virtual machine's name
 	Exe   string // "" where unknown
@@ -46,7 +46,7 @@ type Consumer struct {
 }
 
 // Between compares two Snapshots of one meter; before may be nil. Neither is changed.
-func Between(before, now *snapshot.Snapshot) View {
+func Between(before, now *Snapshot) View {
 	v := View{Snapshot: now, HostPower: now.Host.Power}
 	kinds := basis(now)
 	if before != nil && now.Time.After(before.Time) {
@@ -63,7 +63,7 @@ func Between(before, now *snapshot.Snapshot) View {
 }
 
 // basis tells which kinds of zone are part of the identity.
-func basis(s *snapshot.Snapshot) (kinds [energy.Kinds]bool) {
+func basis(s *Snapshot) (kinds [energy.Kinds]bool) {
 	for i := range s.Zones {
 		if z := &s.Zones[i]; z.Attributed && int(z.Kind) < len(kinds) {
 			kinds[z.Kind] = true
@@ -80,7 +80,7 @@ func grown(before, now energy.Microjoules) energy.Microjoules {
 	return now - before
 }
 
-func total(e *snapshot.Energies, kinds [energy.Kinds]bool) (sum energy.Microjoules) {
+func total(e *Energies, kinds [energy.Kinds]bool) (sum energy.Microjoules) {
 	for k := range energy.Kind(energy.Kinds) {
 		if kinds[k] {
 			sum += e.Of(k)
@@ -89,7 +89,7 @@ func total(e *snapshot.Energies, kinds [energy.Kinds]bool) (sum energy.Microjoul
 	return sum
 }
 
-func (v *View) zones(before *snapshot.Snapshot) {
+func (v *View) zones(before *Snapshot) {
 	earlier := map[string]energy.Microjoules{}
 	if v.Span > 0 {
 		for i := range before.Zones {
@@ -106,7 +106,7 @@ func (v *View) zones(before *snapshot.Snapshot) {
 	}
 }
 
-func (v *View) vms(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
+func (v *View) vms(before *Snapshot, kinds [energy.Kinds]bool) {
 	earlier := map[string]energy.Microjoules{}
 	if v.Span > 0 {
 		for i := range before.VMs {
@@ -125,6 +125,13 @@ func (v *View) vms(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
 		if v.HostPower > 0 {
 			view.Share = float64(view.Power / v.HostPower)
 		}
+		for k, in := range kinds {
+			for p := range view.ByPart {
+				if in {
+					view.ByPart[p] += vm.Energy[k][p]
+				}
+			}
+		}
 		v.VMs = append(v.VMs, view)
 	}
 	slices.SortStableFunc(v.VMs, func(a, b VMView) int { return cmp.Compare(b.Power, a.Power) })
@@ -132,7 +139,7 @@ func (v *View) vms(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
 
 // consumers joins processes and virtual machines. A process that was not listed all the time has no
 // energy of its own to compare: its power is that of the last tick.
-func (v *View) consumers(before *snapshot.Snapshot) {
+func (v *View) consumers(before *Snapshot) {
 	type id struct {
 		pid   int32
 		start uint64
@@ -164,8 +171,8 @@ func (v *View) consumers(before *snapshot.Snapshot) {
 	})
 }
 
-func (v *View) unattributed(before *snapshot.Snapshot, kinds [energy.Kinds]bool) {
-	sum := func(s *snapshot.Snapshot, reason string) (sum energy.Microjoules) {
+func (v *View) unattributed(before *Snapshot, kinds [energy.Kinds]bool) {
+	sum := func(s *Snapshot, reason string) (sum energy.Microjoules) {
 		for _, u := range s.Unattributed {
 			if u.Reason == reason && int(u.Kind) < len(kinds) && kinds[u.Kind] {
 				sum += u.Energy
