@@ -22,12 +22,12 @@ import (
 // sections are those of a configuration that works, by name.
 func (s *service) sections() map[string]string {
 	return map[string]string{
-		"interval":   "100ms",
-		"host":       fmt.Sprintf("{sysfs: %s/sys}", s.dir),
-		"libvirt":    "{enabled: false}",
-		"tree":       "{enabled: false}",
-		"state":      fmt.Sprintf("{run: %[1]s/run, lib: %[1]s/lib}", s.dir),
-		"web":        `{listen: ["127.0.0.1:0"]}`,
+		"interval": "100ms",
+		"host":     fmt.Sprintf("{sysfs: %s/sys}", s.dir),
+		"libvirt":  "{enabled: false}",
+		"tree":     "{enabled: false}",
+		"state":    fmt.Sprintf("{run: %[1]s/run, lib: %[1]s/lib}", s.dir),
+		"web":      `{listen: ["127.0.0.1:0"]}`,
 	}
 }
 
