@@ -4,6 +4,7 @@ package parts
 
 import (
 	"github.com/scaph/scaph/internal/export"
+	"github.com/scaph/scaph/internal/export/json"
 	"github.com/scaph/scaph/internal/export/prometheus"
 	"github.com/scaph/scaph/internal/export/terminal"
 )
@@ -13,5 +14,6 @@ func Exporters() []export.Part {
 	return []export.Part{
 		terminal.Part(prometheus.WriteText),
 		prometheus.Part(),
+		json.Part(),
 	}
 }
