@@ -303,3 +303,14 @@ func TestNewZone(t *testing.T) {
 	s.give(1)
 	s.awaitHost(10)
 }
+
+// status fetches a page, and returns its status.
+func status(t *testing.T, url string) int {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
