@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/scaph/scaph/internal/export/exporttest"
 )
 
 // Every exporter says what it is, has a command whose flags set keys of sections that are there, and its row in the table of
@@ -54,5 +56,12 @@ func TestExporters(t *testing.T) {
 				t.Error("it cannot be switched off")
 			}
 		})
+	}
+}
+
+// Every exporter runs the same suite.
+func TestConformance(t *testing.T) {
+	for _, part := range Exporters() {
+		t.Run(part.Name, func(t *testing.T) { exporttest.Conform(t, part) })
 	}
 }
