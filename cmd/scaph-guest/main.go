@@ -9,6 +9,8 @@ import (
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
+	"github.com/scaph/scaph/internal/guest"
+	"github.com/scaph/scaph/internal/parts"
 )
 
 func main() {
@@ -21,8 +23,9 @@ func main() {
   scaph-guest check                # can it work here, and if not, why
   scaph-guest stdout               # a table every 2 s
   scaph-guest prometheus           # http://127.0.0.1:8080/metrics`,
+		Exporters: parts.Exporters(),
 		Commands: func(*cli.Env) []*cobra.Command {
-			return []*cobra.Command{mountCommand()}
+			return []*cobra.Command{guest.MountCommand()}
 		},
 	}))
 }

@@ -10,7 +10,10 @@ import (
 
 	"github.com/scaph/scaph/internal/cli"
 	"github.com/scaph/scaph/internal/config"
-	"github.com/scaph/scaph/internal/vfs"
+	"github.com/scaph/scaph/internal/demo"
+	"github.com/scaph/scaph/internal/host"
+	"github.com/scaph/scaph/internal/parts"
+	"github.com/scaph/scaph/internal/web/profiles"
 )
 
 func main() {
@@ -18,7 +21,7 @@ func main() {
 }
 
 func run() int {
-	h := &host{store: vfs.OpenStore()}
+	h := host.New()
 	code := cli.Main(cli.Program{
 		Kind:  config.Host,
 		Short: "The power meter of virtual machines: host side",
@@ -29,16 +32,16 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
   scaph-host demo                  # see it work, on simulated power, on any machine
   scaph-host stdout                # a table every 2 s
   scaph-host run --config /etc/scaph/scaph-host.yaml`,
-		VMs:   openVMs,
-		Tree:  h.addTree,
-		Check: checkHost,
+		Exporters: parts.Exporters(),
+		Profiles:  profiles.Handler(),
+		VMs:       host.OpenVMs,
+		Tree:      h.AddTree,
+		Check:     host.Check,
 		Commands: func(e *cli.Env) []*cobra.Command {
-			return []*cobra.Command{
-				vmsCommand(e), h.qemuCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
-			}
+			return append(h.Commands(e), demo.Command(e, h))
 		},
 	})
-	if err := h.leave(); err != nil {
+	if err := h.Leave(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", config.Host, err)
 		code = max(code, cli.ExitFailure)
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/cputime"
@@ -45,8 +46,8 @@ type Options struct {
 	VMs func(*App) (meter.VMSource, error)
 	// Former is the App that runs now, and whose place this one is to take; see Succeed. Nil: there is none.
 	Former *App
-	// FailedReloads counts the configurations that could not be taken; nil: there are none.
-	FailedReloads func() uint64
+	// Faults counts what went wrong beside the meter, over reloads; nil: nothing can.
+	Faults func() []snapshot.ErrorCount
 }
 
 // An App is a meter and what runs beside it.
@@ -56,26 +57,26 @@ type App struct {
 	// Meter is not there yet while Options.VMs is called, and another one from Succeed on: it is to be read where it is used.
 	Meter *meter.Meter
 
-	meter         meter.Options
-	kept          *kept // nil where nothing is kept over a restart
-	linked        Linked
-	failedReloads func() uint64
-	services      []Service
-	starters      []func()
-	closers       []func() error // in the order of opening
-	zonesChanged  chan struct{}
-	retire        chan struct{}      // closed by Retire
-	retired       chan struct{}      // closed when nothing measures or publishes any more
-	before        *snapshot.Snapshot // the former's last, which counts until there is one of our own
-	heir          *kept              // what a successor goes on from; written before retired is closed
-	ready         bool               // for a successor; likewise
+	meter        meter.Options
+	kept         *kept // nil where nothing is kept over a restart
+	linked       Linked
+	faults       func() []snapshot.ErrorCount // nil: there can be none
+	services     []Service
+	starters     []func()
+	closers      []func() error // in the order of opening
+	zonesChanged chan struct{}
+	retire       chan struct{}      // closed by Retire
+	retired      chan struct{}      // closed when nothing measures or publishes any more
+	before       *snapshot.Snapshot // the former's last, which counts until there is one of our own
+	heir         *kept              // what a successor goes on from; written before retired is closed
+	ready        bool               // for a successor; likewise
 }
 
 // New opens the sources and makes the meter: all that can fail. Nothing runs until Run; whoever does not call Run calls
 // Close. Where there is a Former it is not touched, and goes on.
 func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	a := &App{
-		Config: c, Log: log, linked: o.Linked, failedReloads: o.FailedReloads,
+		Config: c, Log: log, linked: o.Linked, faults: o.Faults,
 		zonesChanged: make(chan struct{}, 1), retire: make(chan struct{}), retired: make(chan struct{}),
 	}
 	defer func() {
@@ -139,11 +140,11 @@ func meterOptions(c config.Config, log *slog.Logger, sensor Sensor) meter.Option
 		Psys:      c.Sensor.Basis == "psys",
 		Idle:      ledger.Policy(c.Attribution.Idle),
 		IdleWatts: idleWatts(c.Attribution.IdleWatts),
-		Listed:    c.Prometheus.Processes.Top,
+		Listed:    c.Processes.Top,
 		BootID:    proc.BootID(c.Host.Procfs),
 		Clock:     meter.SystemClock{},
 
-		ScrapeInterval: c.Prometheus.ScrapeInterval,
+		ScrapeInterval: readEvery(c),
 		Log:            log,
 	}
 }
@@ -171,16 +172,21 @@ func newMeter(o meter.Options, basis string, saved ...[]byte) (*meter.Meter, err
 // Latest returns the last Snapshot, nil before the first tick, with the faults that are not the meter's.
 func (a *App) Latest() *snapshot.Snapshot {
 	s := cmp.Or(a.Meter.Latest(), a.before)
-	if s == nil || a.failedReloads == nil {
+	if s == nil || a.faults == nil {
 		return s
 	}
-	n := a.failedReloads()
-	if n == 0 {
+	faults := a.faults()
+	if len(faults) == 0 {
 		return s
 	}
 	with := *s
-	with.Errors = append(with.Errors[:len(s.Errors):len(s.Errors)], snapshot.ErrorCount{Component: "reload", Count: n})
+	with.Errors = slices.Concat(s.Errors, faults)
 	return &with
+}
+
+// Next waits for a Snapshot of the meter with a Seq above after; nil when ctx is done.
+func (a *App) Next(ctx context.Context, after uint64) *snapshot.Snapshot {
+	return a.Meter.Next(ctx, after)
 }
 
 // Add adds a service; before Run.
@@ -255,6 +261,17 @@ func (a *App) Close() error {
 		a.kept = nil
 	}
 	return err
+}
+
+// readEvery is the longest interval at which anybody who is told of in the configuration reads series.
+func readEvery(c config.Config) time.Duration {
+	var longest time.Duration
+	for _, s := range c.Sections {
+		if reader, ok := s.Values.(interface{ ReadEvery() time.Duration }); ok {
+			longest = max(longest, reader.ReadEvery())
+		}
+	}
+	return cmp.Or(longest, time.Minute)
 }
 
 func names(zones []energy.Zone) string {

@@ -1,18 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -20,8 +13,9 @@ import (
 
 	"github.com/scaph/scaph/internal/app"
 	"github.com/scaph/scaph/internal/config"
-	"github.com/scaph/scaph/internal/export/prometheus"
+	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/state"
+	"github.com/scaph/scaph/internal/web"
 )
 
 // A Verdict is how one part of a pre-flight check ended.
@@ -69,10 +63,9 @@ func (e *Env) check(ctx context.Context, c config.Config) []Finding {
 		findings = append(findings, e.Program.Check(ctx, c, running != nil)...)
 	}
 	findings = append(findings, checkState(c, running, stateErr))
-	if c.Prometheus.Enabled {
-		findings = append(findings, checkPrometheus(c, running))
-	}
-	return findings
+	exporters, pages := e.checkExporters(c)
+	findings = append(findings, exporters...)
+	return append(findings, e.checkWeb(c, pages, running)...)
 }
 
 // report writes the findings, and returns Failed if the service could not work.
@@ -128,68 +121,60 @@ func checkState(c config.Config, running *state.LockedError, err error) Finding 
 	return Finding{Verdict: OK, Part: "state", What: c.State.Run + " and " + c.State.Lib + " can be written"}
 }
 
-// checkPrometheus opens the endpoint. An address that the running service has is as good as free.
-func checkPrometheus(c config.Config, running *state.LockedError) Finding {
-	p := c.Prometheus
-	server, err := prometheus.Listen(prometheus.Options{
-		Listen: p.Listen, Path: p.Path, WebConfig: p.WebConfig, Logger: slog.New(slog.DiscardHandler),
-	}, nil)
-	switch {
-	case err == nil:
-		_ = server.Close()
-		return Finding{Verdict: OK, Part: "Prometheus", What: p.Listen + " is free"}
-	case running != nil && errors.Is(err, syscall.EADDRINUSE) && listens(c.Host.Procfs, running.PID, p.Listen):
-		return Finding{Verdict: OK, Part: "Prometheus", What: fmt.Sprintf("%s is the running service's (pid %d)", p.Listen, running.PID)}
+// checkExporters opens each exporter that is enabled, and returns the pages that they want served.
+func (e *Env) checkExporters(c config.Config) (findings []Finding, pages []web.Page) {
+	parts, sections := e.enabled(c)
+	for i, part := range parts {
+		x, err := sections[i].Open(e.program(part.Name, c, unmeasured{}, slog.New(slog.DiscardHandler), nil))
+		if err == nil && x.Close != nil {
+			err = x.Close()
+		}
+		if err != nil {
+			findings = append(findings, Finding{Verdict: Fail, Part: part.Name, What: err.Error()})
+			continue
+		}
+		findings = append(findings, Finding{Verdict: OK, Part: part.Name, What: "exports to " + x.Target})
+		pages = append(pages, x.Pages...)
 	}
-	return Finding{Verdict: Fail, Part: "Prometheus", What: err.Error()}
+	return findings, pages
 }
 
-// listens reports whether a process listens on the port of an address: one of its descriptors, proc_pid_fd(5), is a
-// socket that /proc/PID/net/tcp{,6}, proc_pid_net(5), has as listening there.
-func listens(procfs string, pid int, address string) bool {
-	_, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return false
-	}
-	dir := filepath.Join(procfs, strconv.Itoa(pid))
-	descriptors, err := filepath.Glob(filepath.Join(dir, "fd/*"))
-	if err != nil {
-		return false
-	}
-	for _, table := range []string{"net/tcp", "net/tcp6"} {
-		for _, inode := range listeners(filepath.Join(dir, table), uint16(port)) {
-			if slices.ContainsFunc(descriptors, func(fd string) bool {
-				target, err := os.Readlink(fd)
-				return err == nil && target == "socket:["+inode+"]"
-			}) {
-				return true
-			}
+// checkWeb opens the server at each of its addresses. One that the running service has is as good as free.
+func (e *Env) checkWeb(c config.Config, pages []web.Page, running *state.LockedError) (findings []Finding) {
+	server := section[*web.Config](c, webSection)
+	if len(server.Listen) == 0 {
+		f := Finding{Verdict: OK, Part: webSection, What: "nothing is served over HTTP"}
+		if len(pages) > 0 {
+			f.Verdict, f.Hint = Note, "web.listen is empty, and exporters have pages to be served: give it an address"
 		}
+		return []Finding{f}
 	}
-	return false
+	for _, address := range server.Listen {
+		one := *server
+		one.Listen = []string{address}
+		opened, err := e.listen(one, unmeasured{}, slog.New(slog.DiscardHandler), pages, nil)
+		f := Finding{Verdict: OK, Part: webSection, What: address + " is free"}
+		switch {
+		case err == nil:
+			_ = opened.Close()
+		case running != nil && errors.Is(err, syscall.EADDRINUSE) && listens(c.Host.Procfs, running.PID, address):
+			f.What = fmt.Sprintf("%s is the running service's (pid %d)", address, running.PID)
+		default:
+			f.Verdict, f.What = Fail, err.Error()
+		}
+		findings = append(findings, f)
+	}
+	return findings
 }
 
-// listeners returns the inodes of the sockets that listen on a port.
-func listeners(table string, port uint16) (inodes []string) {
-	const (
-		local, status, inode = 1, 3, 9 // fields
-		listening            = "0A"
-	)
-	file, err := os.Open(table)
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
-	suffix := ":" + strings.ToUpper(hex.EncodeToString([]byte{byte(port >> 8), byte(port)}))
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > inode && fields[status] == listening && strings.HasSuffix(fields[local], suffix) {
-			inodes = append(inodes, fields[inode])
-		}
-	}
-	return inodes
+// unmeasured is a source of Snapshots before the first tick.
+type unmeasured struct{}
+
+// Latest is nil: there is none.
+func (unmeasured) Latest() *snapshot.Snapshot { return nil }
+
+// Next waits until ctx is done.
+func (unmeasured) Next(ctx context.Context, _ uint64) *snapshot.Snapshot {
+	<-ctx.Done()
+	return nil
 }

@@ -9,19 +9,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scaph/scaph/internal/app"
 	"github.com/scaph/scaph/internal/config"
-	"github.com/scaph/scaph/internal/export/prometheus"
+	"github.com/scaph/scaph/internal/export"
 	"github.com/scaph/scaph/internal/meter"
+	"github.com/scaph/scaph/internal/web"
 )
 
 // Exit codes.
@@ -39,11 +40,14 @@ type Program struct {
 	Long    string
 	Example string
 
+	Exporters []export.Part // see package parts
+	Profiles  http.Handler  // see package web/profiles; nil: there are none
+
 	// VMs opens the source of virtual machines; see app.Options. Nil: there are none.
 	VMs func(context.Context, *app.App) (meter.VMSource, error)
 	// Tree adds the tree of meters to an App that is to serve it, as far as the configuration wants one, and
 	// returns its counters, nil where there is none. Nothing that runs is touched before the App starts. Nil: there never is one.
-	Tree func(*app.App) (prometheus.TreeCounters, error)
+	Tree func(*app.App) (export.TreeCounters, error)
 	// Check looks at what only this program needs; running says that the service does.
 	Check func(ctx context.Context, c config.Config, running bool) []Finding
 	// Commands are those that only this program has.
@@ -56,10 +60,9 @@ type Env struct {
 	root    *cobra.Command
 	path    string // --config
 	keys    map[string]string
-	linked  app.Linked         // of a service
-	server  *prometheus.Server // of the App that runs, nil if it has none
-
-	failedReloads atomic.Uint64
+	linked  app.Linked  // of a service
+	server  *web.Server // of the App that runs, nil if it has none
+	faults  faults
 }
 
 // Set by the linker.
@@ -165,7 +168,10 @@ func newEnv(p Program) *Env {
 		e.keys["powercap"] = "sensor.powercap"
 	}
 	_ = e.root.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only for a flag that is not there
-	e.root.AddCommand(e.runCommand(), e.checkCommand(), e.stdoutCommand(), e.prometheusCommand())
+	e.root.AddCommand(e.runCommand(), e.checkCommand())
+	for _, part := range p.Exporters {
+		e.root.AddCommand(e.exporterCommand(part))
+	}
 	if p.Commands != nil {
 		e.root.AddCommand(p.Commands(e)...)
 	}
@@ -196,7 +202,11 @@ func (e *Env) suggest(word string) string {
 
 // LoadQuiet is Load for a command that shows its findings itself: unless asked for, only warnings are logged.
 func (e *Env) LoadQuiet(cmd *cobra.Command) (config.Config, *slog.Logger, error) {
-	c, log, err := e.Load(cmd, nil)
+	return e.loadQuiet(cmd, nil)
+}
+
+func (e *Env) loadQuiet(cmd *cobra.Command, keys map[string]string) (config.Config, *slog.Logger, error) {
+	c, log, err := e.Load(cmd, keys)
 	if err == nil && !cmd.Flags().Changed("log-level") && c.Log.Level == config.Default().Log.Level {
 		c.Log.Level = "warn"
 		log = newLogger(cmd.ErrOrStderr(), c.Log)
@@ -215,7 +225,7 @@ func (e *Env) Load(cmd *cobra.Command, keys map[string]string) (config.Config, *
 	}
 	var odd []config.Problem
 	c, err := config.Load(config.Options{
-		Program: e.Program.Kind, Path: e.path, Flags: cmd.Flags(), Keys: all, Env: os.Environ(),
+		Program: e.Program.Kind, Sections: e.sections(), Path: e.path, Flags: cmd.Flags(), Keys: all, Env: os.Environ(),
 		Warn: func(p config.Problem) { odd = append(odd, p) },
 	})
 	if err != nil {
@@ -223,7 +233,7 @@ func (e *Env) Load(cmd *cobra.Command, keys map[string]string) (config.Config, *
 	}
 	log := newLogger(cmd.ErrOrStderr(), c.Log)
 	for _, p := range odd {
-		log.Warn("ignoring a variable that is no key of the configuration", "variable", p.Key, "hint", p.Allowed)
+		log.Warn(p.Why, "key", p.Key, "where", p.Where, "hint", p.Allowed)
 	}
 	return c, log, nil
 }
@@ -260,14 +270,24 @@ func (e *Env) openService(ctx context.Context, c config.Config, log *slog.Logger
 		return nil, err
 	}
 	a.WatchZones(e.Program.Kind)
-	var tree prometheus.TreeCounters
-	if e.Program.Tree != nil {
-		if tree, err = e.Program.Tree(a); err != nil {
-			return nil, errors.Join(err, a.Close())
-		}
-	}
-	if err := e.addPrometheus(a, tree); err != nil {
+	if err := e.addParts(a); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
+}
+
+// addParts adds what the configuration enables to an App.
+func (e *Env) addParts(a *app.App) error {
+	var tree export.TreeCounters
+	if e.Program.Tree != nil {
+		var err error
+		if tree, err = e.Program.Tree(a); err != nil {
+			return err
+		}
+	}
+	pages, err := e.addExporters(a, tree)
+	if err != nil {
+		return err
+	}
+	return e.addWeb(a, pages)
 }

@@ -84,7 +84,7 @@ func (s *service) run(ctx context.Context, c config.Config, log *slog.Logger, hu
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			s.env.failedReloads.Add(1)
+			s.env.faults.add("reload")
 			s.app.Log.Error("the configuration was not reloaded; the old one goes on", "error", err)
 		}
 	}
@@ -139,7 +139,7 @@ func (s *service) load() (config.Config, *slog.Logger, error) {
 
 func (s *service) open(ctx context.Context, c config.Config, log *slog.Logger) (*app.App, error) {
 	return s.env.openService(ctx, c, log, app.Options{
-		Keep: s.Keep, Former: s.app, FailedReloads: s.env.failedReloads.Load,
+		Keep: s.Keep, Former: s.app, Faults: s.env.faults.counts,
 	})
 }
 

@@ -1,12 +1,10 @@
 package config
 
 import (
-	"net"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -65,26 +63,8 @@ func (c *Config) check(bad func(key string), keys []key) {
 		}
 	}
 
-	require("prometheus.listen", isAddress(c.Prometheus.Listen))
-	require("prometheus.path", isMetricsPath(c.Prometheus.Path))
-	require("prometheus.web_config", c.Prometheus.WebConfig == "" || filepath.IsAbs(c.Prometheus.WebConfig))
-	require("prometheus.scrape_interval", c.Prometheus.ScrapeInterval >= time.Second && c.Prometheus.ScrapeInterval <= time.Hour)
-	require("prometheus.processes.top", c.Prometheus.Processes.Top >= 0 && c.Prometheus.Processes.Top <= 10000)
-}
-
-// isAddress tells whether s is host:port with a port number; the host may be empty (all addresses).
-func isAddress(s string) bool {
-	_, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return false
+	require("processes.top", c.Processes.Top >= 0 && c.Processes.Top <= 10000)
+	for _, section := range c.Sections {
+		section.Values.Check(func(key string) { bad(section.Name + "." + key) })
 	}
-	_, err = strconv.ParseUint(port, 10, 16)
-	return err == nil
-}
-
-// isMetricsPath tells whether metrics can be served at the URL path p: it must not hide another page,
-// nor be a pattern of the multiplexer.
-func isMetricsPath(p string) bool {
-	return strings.HasPrefix(p, "/") && path.Clean(p) == p && !slices.Contains([]string{"/", "/healthz", "/readyz"}, p) &&
-		!strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("{}?#%", r) })
 }

@@ -20,7 +20,7 @@ const (
 
 // Config is everything that can be configured. What Load returns is valid.
 //
-// The tags are the only list of keys: mapstructure names a key, allowed and oneof say what may stand
+// The tags, here and in Sections, are the only list of keys: mapstructure names a key, allowed and oneof say what may stand
 // there, and scope:"host" marks what scaph-guest does not know.
 type Config struct {
 	Interval    time.Duration `mapstructure:"interval" allowed:"a duration from 100ms to 1m, such as 1s"` // between ticks
@@ -28,11 +28,24 @@ type Config struct {
 	Sensor      Sensor        `mapstructure:"sensor"`
 	CPUTime     CPUTime       `mapstructure:"cputime"`
 	Attribution Attribution   `mapstructure:"attribution" scope:"host"`
+	Processes   Processes     `mapstructure:"processes"`
 	Libvirt     Libvirt       `mapstructure:"libvirt" scope:"host"`
 	Tree        Tree          `mapstructure:"tree" scope:"host"`
 	State       State         `mapstructure:"state"`
-	Prometheus  Prometheus    `mapstructure:"prometheus"`
 	Log         Log           `mapstructure:"log"`
+	Sections    []Section     `mapstructure:"-"` // the rest
+}
+
+// A Section is keys that a part of the program brings: their names begin with the section's.
+type Section struct {
+	Name   string
+	Values Values
+}
+
+// Values are the keys of a section: a pointer to a struct with tags as Config has them.
+type Values interface {
+	// Check calls bad with the name of each key, relative to the section, whose value is not allowed.
+	Check(bad func(key string))
 }
 
 // HostFS says where the kernel's file systems are, for a process in a container.
@@ -90,25 +103,9 @@ type State struct {
 	Lib string `mapstructure:"lib" allowed:"an absolute path"`
 }
 
-// Prometheus is the HTTP endpoint that is scraped.
-type Prometheus struct {
-	Enabled bool   `mapstructure:"enabled" allowed:"true or false"`
-	Listen  string `mapstructure:"listen" allowed:"address:port, such as 127.0.0.1:8080, [::1]:8080 or :8080"`
-	Path    string `mapstructure:"path" allowed:"a URL path that begins with / and is none of /, /healthz and /readyz"`
-	// WebConfig is the file that sets up TLS and basic authentication; see
-	// https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
-	WebConfig string `mapstructure:"web_config" allowed:"empty, or the absolute path of a web configuration file"`
-	// ScrapeInterval is the longest interval at which anybody scrapes: a series is shown at 0 for that long before it
-	// counts, so that no increase is missed.
-	ScrapeInterval time.Duration `mapstructure:"scrape_interval" allowed:"a duration from 1s to 1h, such as 1m"`
-	// Compat adds the series that scaphandre has, under its names.
-	Compat    bool      `mapstructure:"compat" allowed:"true or false"`
-	Processes Processes `mapstructure:"processes"`
-}
-
-// Processes bounds the series of processes.
+// Processes says who is shown by himself, by every exporter.
 type Processes struct {
-	Top int `mapstructure:"top" allowed:"a whole number from 0 to 10000"` // that have a series of their own
+	Top int `mapstructure:"top" allowed:"a whole number from 0 to 10000"` // processes that have a series of their own
 }
 
 // Log says what is logged, and how.
@@ -117,7 +114,7 @@ type Log struct {
 	Format string `mapstructure:"format" oneof:"text json"`
 }
 
-// Default gives the configuration of a program that was told nothing. It is valid.
+// Default returns the configuration of a program that was told nothing, without the sections of parts. It is valid.
 func Default() Config {
 	return Config{
 		Interval: time.Second,
@@ -128,16 +125,13 @@ func Default() Config {
 		},
 		CPUTime:     CPUTime{Source: "auto"},
 		Attribution: Attribution{Idle: "shared", IdleWatts: map[string]float64{}},
+		Processes:   Processes{Top: 50},
 		Libvirt:     Libvirt{Enabled: Auto, URI: "qemu:///system"},
 		Tree: Tree{
 			Enabled: Auto, Path: "/var/lib/libvirt/scaphandre", Owner: "auto",
 			Publish: Publish{Profile: Trusted, Policy: Trusted.policy(), VMs: map[string]VMPublish{}},
 		},
 		State: State{Run: "/run/scaph", Lib: "/var/lib/scaph"},
-		Prometheus: Prometheus{
-			Enabled: true, Listen: "127.0.0.1:8080", Path: "/metrics", ScrapeInterval: time.Minute, Compat: true,
-			Processes: Processes{Top: 50},
-		},
-		Log: Log{Level: "info", Format: "text"},
+		Log:   Log{Level: "info", Format: "text"},
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,12 +13,40 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/scaph/scaph/internal/export"
+	"github.com/scaph/scaph/internal/parts"
+	"github.com/scaph/scaph/internal/web"
 )
+
+// sections are those of the parts of the programs, with their defaults.
+func sections() []Section {
+	all := []Section{{"web", web.Default()}}
+	for _, part := range parts.Exporters() {
+		if part.Section != nil {
+			all = append(all, Section{part.Name, part.Section()})
+		}
+	}
+	return all
+}
+
+// loadAll is Load with the sections of all parts.
+func loadAll(o Options) (Config, error) {
+	o.Sections = sections()
+	return Load(o)
+}
+
+// defaults are those of everything.
+func defaults() Config {
+	c := Default()
+	c.Sections = sections()
+	return c
+}
 
 // load writes text to a file and loads it as scaph-host's.
 func load(t *testing.T, text string, env ...string) (Config, error) {
 	t.Helper()
-	return Load(Options{Program: Host, Path: write(t, text), Env: env})
+	return loadAll(Options{Program: Host, Path: write(t, text), Env: env})
 }
 
 func write(t *testing.T, text string) string {
@@ -31,17 +60,17 @@ func write(t *testing.T, text string) string {
 
 func TestNothingConfiguredIsDefault(t *testing.T) {
 	for _, program := range []Program{Host, Guest} {
-		c, err := Load(Options{Program: program})
+		c, err := loadAll(Options{Program: program})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(c, Default()) {
+		if !reflect.DeepEqual(c, defaults()) {
 			t.Errorf("%s: got %+v", program, c)
 		}
 	}
 	for _, text := range []string{"", "# only a comment\n", "---\n", "tree:\nhost:\n", "attribution: {idle_watts: }\n"} {
-		if c, err := load(t, text); err != nil || !reflect.DeepEqual(c, Default()) {
-			t.Errorf("%q: %v, differs in %v", text, err, Diff(c, Default()))
+		if c, err := load(t, text); err != nil || !reflect.DeepEqual(c, defaults()) {
+			t.Errorf("%q: %v, differs in %v", text, err, Diff(c, defaults()))
 		}
 	}
 }
@@ -50,19 +79,19 @@ func TestNothingConfiguredIsDefault(t *testing.T) {
 func TestExamplesAreTheDefaults(t *testing.T) {
 	for program, path := range map[Program]string{Host: "scaph-host.yaml", Guest: "scaph-guest.yaml"} {
 		path = filepath.Join("..", "..", "configs", path)
-		c, err := Load(Options{Program: program, Path: path})
+		c, err := loadAll(Options{Program: program, Path: path})
 		if err != nil {
 			t.Error(err)
 			continue
 		}
-		if diff := Diff(c, Default()); len(diff) > 0 {
+		if diff := Diff(c, defaults()); len(diff) > 0 {
 			t.Errorf("%s: not the defaults: %v", path, diff)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := loader{keys: keysOf(program), viper: viper.New(), where: map[string]string{}}
+		l := loader{keys: keysOf(program, sections()), viper: viper.New(), where: map[string]string{}}
 		l.file(path, text)
 		for _, k := range l.keys {
 			if l.where[k.name] == "" {
@@ -77,24 +106,24 @@ func TestPrecedence(t *testing.T) {
 	flags.String("sysfs", "/flag-default", "")
 	flags.String("procfs", "/flag-default", "")
 	flags.Int("top", 7, "")
-	keys := map[string]string{"sysfs": "host.sysfs", "procfs": "host.procfs", "top": "prometheus.processes.top"}
+	keys := map[string]string{"sysfs": "host.sysfs", "procfs": "host.procfs", "top": "processes.top"}
 	if err := flags.Parse([]string{"--sysfs=/flag", "--top=3"}); err != nil {
 		t.Fatal(err)
 	}
-	path := write(t, "host: {sysfs: /file, procfs: /file}\nstate: {run: /file}\nprometheus: {processes: {top: 9}}")
-	c, err := Load(Options{
+	path := write(t, "host: {sysfs: /file, procfs: /file}\nstate: {run: /file}\nprocesses: {top: 9}")
+	c, err := loadAll(Options{
 		Program: Host, Path: path, Flags: flags, Keys: keys,
 		Env: []string{"SCAPH_HOST_SYSFS=/env", "SCAPH_HOST_PROCFS=/env", "PATH=/bin"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.Host.Sysfs, c.Host.Procfs, c.State.Run, c.State.Lib, c.Prometheus.Processes.Top}
+	got := []any{c.Host.Sysfs, c.Host.Procfs, c.State.Run, c.State.Lib, c.Processes.Top}
 	want := []any{"/flag", "/env", "/file", "/var/lib/scaph", 3}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if _, err := Load(Options{Program: Host, Flags: flags, Keys: map[string]string{"nope": "interval"}}); err == nil {
+	if _, err := loadAll(Options{Program: Host, Flags: flags, Keys: map[string]string{"nope": "interval"}}); err == nil {
 		t.Error("a mapping of a flag that does not exist is accepted")
 	}
 }
@@ -112,11 +141,11 @@ tree:
     vms:
       Web.01: {profile: off}
       6b1f3c2e-0000-4000-8000-000000000001: {profile: trusted}
-`, "SCAPH_TREE_PUBLISH_QUANTUM=2.5J", "SCAPH_PROMETHEUS_ENABLED=false", "SCAPH_SENSOR_ESTIMATE_IDLE_WATTS=3.5")
+`, "SCAPH_TREE_PUBLISH_QUANTUM=2.5J", "SCAPH_PROMETHEUS_ENABLED=false", "SCAPH_WEB_LISTEN=127.0.0.1:1, [::1]:2", "SCAPH_SENSOR_ESTIMATE_IDLE_WATTS=3.5")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Default()
+	want := defaults()
 	want.Interval = 500 * time.Millisecond
 	want.Attribution = Attribution{Idle: "reserved", IdleWatts: map[string]float64{"package-0": 12.5, "intel-rapl:1": 11}}
 	want.Libvirt.Enabled = None
@@ -126,7 +155,12 @@ tree:
 		Policy:  Policy{Interval: 10 * time.Second, Jitter: 2 * time.Second, Quantum: 2500 * Millijoule},
 		VMs:     map[string]VMPublish{"Web.01": {Off}, "6b1f3c2e-0000-4000-8000-000000000001": {Trusted}},
 	}
-	want.Prometheus.Enabled = false
+	want.Sections[0].Values.(*web.Config).Listen = []string{"127.0.0.1:1", "[::1]:2"}
+	for _, s := range want.Sections {
+		if s.Name == "prometheus" {
+			s.Values.(export.Section).Turn(false)
+		}
+	}
 	want.Sensor.Estimate.IdleWatts = 3.5
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("differs in %v: got %+v", Diff(c, want), c)
@@ -204,7 +238,7 @@ func TestNamesStandForThemselves(t *testing.T) {
 // TestUnknownProfileShowsNothing has a domain ask for what is no profile: that never means the default.
 func TestUnknownProfileShowsNothing(t *testing.T) {
 	for _, asked := range []Profile{"untrustd", "Untrusted", " off", "everything"} {
-		if got, _ := Default().Tree.Publish.For("u", "web", asked); got != Off {
+		if got, _ := defaults().Tree.Publish.For("u", "web", asked); got != Off {
 			t.Errorf("%q: %s, want off", asked, got)
 		}
 	}
@@ -279,8 +313,8 @@ func TestProblems(t *testing.T) {
 		text, env string
 		want      string // part of the message
 	}{
-		"misspelt":          {"prometheus: {listne: x}", "", "prometheus.listne: no such key; did you mean prometheus.listen?"},
-		"wrong section":     {"listen: x", "", "did you mean prometheus.listen?"},
+		"misspelt":          {"web: {listne: x}", "", "web.listne: no such key; did you mean web.listen?"},
+		"wrong section":     {"listen: x", "", "did you mean web.listen?"},
 		"misspelt section":  {"promtheus: {listen: x}", "", "did you mean prometheus?"},
 		"line":              {"interval: 1s\n\nfoo: 1\n", "", "scaph.yaml:3: foo"},
 		"wrong case":        {"Interval: 1s", "", "did you mean interval?"},
@@ -298,9 +332,9 @@ func TestProblems(t *testing.T) {
 		"interval short":    {"interval: 1ms", "", "interval: 1ms is not allowed"},
 		"interval long":     {"interval: 2h", "", "interval: 2h0m0s is not allowed"},
 		"interval is map":   {"interval: {a: 1}", "", "interval: "},
-		"fraction":          {"prometheus: {processes: {top: 1.5}}", "", "prometheus.processes.top: 1.5 is not allowed"},
-		"negative":          {"prometheus: {processes: {top: -1}}", "", "top: -1 is not allowed"},
-		"huge":              {"prometheus: {processes: {top: 99999999999999999999}}", "", "top: "},
+		"fraction":          {"processes: {top: 1.5}", "", "processes.top: 1.5 is not allowed"},
+		"negative":          {"processes: {top: -1}", "", "top: -1 is not allowed"},
+		"huge":              {"processes: {top: 99999999999999999999}", "", "top: "},
 		"bool as text":      {`prometheus: {enabled: "yes"}`, "", "enabled: yes is not allowed; allowed: true or false"},
 		"switch":            {"libvirt: {enabled: maybe}", "", "allowed: auto, true or false"},
 		"enumeration":       {"attribution: {idle: all}", "", "attribution.idle: all is not allowed; allowed: shared, reserved or none"},
@@ -325,8 +359,15 @@ func TestProblems(t *testing.T) {
 		"idle NaN":          {"attribution: {idle_watts: {package-0: .nan}}", "", "attribution.idle_watts"},
 		"idle text":         {"attribution: {idle_watts: {package-0: x}}", "", "package-0"},
 		"estimate":          {"sensor: {estimate: {max_watts: 10}}", "", "sensor.estimate.idle_watts: 20 is not allowed"},
-		"address":           {"prometheus: {listen: 8080}", "", "prometheus.listen: 8080 is not allowed"},
-		"port":              {"prometheus: {listen: \":http\"}", "", "prometheus.listen: :http is"},
+		"address":           {"web: {listen: 8080}", "", "web.listen: 8080 is not allowed"},
+		"port":              {"web: {listen: \":http\"}", "", "web.listen: [:http] is"},
+		"address twice":     {"web: {listen: [\":1\", \":1\"]}", "", "web.listen: \"[:1 :1]\" is"},
+		"addresses overlap": {"web: {listen: [\":1\", \"127.0.0.1:1\"]}", "", "web.listen: \"[:1 127.0.0.1:1]\" is"},
+		"address is a map":  {"web: {listen: {a: 1}}", "", "web.listen"},
+		"old key":           {"prometheus: {listen: 8080}", "", "web.listen: 8080 is not allowed"},
+		"old key's section": {"prometheus: {processes: 7}", "", "prometheus.processes: a section is expected"},
+		"near an old key":   {"prometheus: {processes: {bottom: 7}}", "", "no such key"},
+		"old variable":      {"", "SCAPH_PROMETHEUS_PROCESSES_TOP=many", "SCAPH_PROMETHEUS_PROCESSES_TOP: processes.top: many is not allowed"},
 		"hides a page":      {"prometheus: {path: /healthz}", "", "prometheus.path"},
 		"pattern":           {"prometheus: {path: \"/{x}\"}", "", "prometheus.path"},
 		"environment value": {"", "SCAPH_INTERVAL=soon", "SCAPH_INTERVAL: interval: soon is not allowed"},
@@ -356,18 +397,18 @@ func TestAllProblemsAtOnce(t *testing.T) {
 	if !errors.As(err, &e) || len(e.Problems) != 5 {
 		t.Fatal(err)
 	}
-	if _, err := Load(Options{Program: Host, Path: "/nonexistent/scaph.yaml"}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := loadAll(Options{Program: Host, Path: "/nonexistent/scaph.yaml"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
 }
 
 func TestGuestDoesNotKnowTheHostsKeys(t *testing.T) {
 	for _, text := range []string{"tree: {path: /x}", "libvirt: {uri: x}", "sensor: {kind: estimate}", "attribution: {idle: none}"} {
-		if _, err := Load(Options{Program: Guest, Path: write(t, text)}); err == nil || !strings.Contains(err.Error(), "no such key") {
+		if _, err := loadAll(Options{Program: Guest, Path: write(t, text)}); err == nil || !strings.Contains(err.Error(), "no such key") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if _, err := Load(Options{Program: Guest, Path: write(t, "interval: 2h")}); err == nil {
+	if _, err := loadAll(Options{Program: Guest, Path: write(t, "interval: 2h")}); err == nil {
 		t.Error("2h is accepted")
 	}
 }
@@ -375,7 +416,7 @@ func TestGuestDoesNotKnowTheHostsKeys(t *testing.T) {
 // What others put into our environment is not a mistake of the operator's: it is told, and does no harm.
 func TestForeignVariables(t *testing.T) {
 	warnings := func(variable string) (warnings []Problem, err error) {
-		_, err = Load(Options{Program: Host, Env: []string{variable}, Warn: func(p Problem) { warnings = append(warnings, p) }})
+		_, err = loadAll(Options{Program: Host, Env: []string{variable}, Warn: func(p Problem) { warnings = append(warnings, p) }})
 		return warnings, err
 	}
 	for name, meant := range map[string]string{
@@ -400,11 +441,64 @@ func TestForeignVariables(t *testing.T) {
 		}
 	}
 	seen := map[string]string{}
-	for _, k := range keysOf(Host) {
+	for _, k := range keysOf(Host, sections()) {
 		if other := seen[k.env()]; other != "" || notKeys[k.env()] {
 			t.Errorf("%s cannot be set by %s (%s)", k.name, k.env(), other)
 		}
 		seen[k.env()] = k.name
+	}
+}
+
+// A key that has moved is taken under its old name, with a warning that names the new one, which wins where both are set in
+// one place; places have their usual order.
+func TestMovedKeys(t *testing.T) {
+	for _, tt := range []struct {
+		text, env string
+		listen    string
+		top       int
+		warnings  []string // parts of them, in order
+	}{
+		{"prometheus: {listen: \"127.0.0.1:1\", web_config: /x, processes: {top: 7}}", "", "[127.0.0.1:1]", 7,
+			[]string{"prometheus.listen: configuration key has moved; write web.listen", "write web.config", "scaph.yaml:1: prometheus.processes.top: configuration key has moved; write processes.top"}},
+		{"prometheus: {listen: \":1\"}\nweb: {listen: [\":2\"]}", "", "[:2]", 50, []string{"prometheus.listen: ignoring a configuration key that has moved; web.listen is set too"}},
+		{"web: {listen: [\":2\"]}\nprometheus: {listen: \":1\"}", "", "[:2]", 50, []string{"ignoring"}},
+		{"", "SCAPH_PROMETHEUS_LISTEN=:1", "[:1]", 50, []string{"SCAPH_PROMETHEUS_LISTEN: prometheus.listen: configuration key has moved; write web.listen"}},
+		{"", "SCAPH_PROMETHEUS_LISTEN=:1 SCAPH_WEB_LISTEN=:2", "[:2]", 50, []string{"ignoring"}},
+		{"", "SCAPH_PROMETHEUS_PROCESSES_TOP=1 SCAPH_PROCESSES_TOP=2", "[127.0.0.1:8080]", 2, []string{"ignoring"}},
+		{"web: {listen: [\":2\"]}", "SCAPH_PROMETHEUS_LISTEN=:1", "[:1]", 50, []string{"has moved"}},
+		{"prometheus: {listen: \":1\"}", "SCAPH_WEB_LISTEN=:2", "[:2]", 50, []string{"has moved"}},
+		{"prometheus: {processes: }", "", "[127.0.0.1:8080]", 50, nil},
+	} {
+		var warnings []string
+		c, err := loadAll(Options{
+			Program: Host, Path: write(t, tt.text), Env: strings.Fields(tt.env), Warn: func(p Problem) { warnings = append(warnings, p.String()) },
+		})
+		if err != nil {
+			t.Errorf("%s %s: %v", tt.text, tt.env, err)
+			continue
+		}
+		if got := fmt.Sprint(c.Sections[0].Values.(*web.Config).Listen); got != tt.listen || c.Processes.Top != tt.top {
+			t.Errorf("%s %s: %s, %d", tt.text, tt.env, got, c.Processes.Top)
+		}
+		if len(warnings) != len(tt.warnings) {
+			t.Errorf("%s %s: %q", tt.text, tt.env, warnings)
+			continue
+		}
+		for i, want := range tt.warnings {
+			if !strings.Contains(warnings[i], want) {
+				t.Errorf("%s %s: %q, want %q", tt.text, tt.env, warnings[i], want)
+			}
+		}
+	}
+	// No old name is a key, and each new one is.
+	for _, m := range moves() {
+		old, now := false, false
+		for _, k := range keysOf(Host, sections()) {
+			old, now = old || k.name == m.from, now || k.name == m.to && !k.isMap()
+		}
+		if old || !now {
+			t.Errorf("%v: the old name is a key: %v, the new one is: %v", m, old, now)
+		}
 	}
 }
 
@@ -426,7 +520,7 @@ func TestProfileThatIsABoolean(t *testing.T) {
 }
 
 func TestEveryKeyIsExplained(t *testing.T) {
-	for _, k := range keysOf(Host) {
+	for _, k := range keysOf(Host, sections()) {
 		if k.allowed == "" {
 			t.Errorf("%s: the message of a wrong value would say nothing", k.name)
 		}
@@ -434,7 +528,7 @@ func TestEveryKeyIsExplained(t *testing.T) {
 }
 
 func TestYAMLLoadsBack(t *testing.T) {
-	c := Default()
+	c := defaults()
 	c.Tree.Publish.VMs["Web: 01"] = VMPublish{Off}
 	c.Attribution.IdleWatts["intel-rapl:0"] = 1.5
 	c.Libvirt.Enabled = On
@@ -443,7 +537,7 @@ func TestYAMLLoadsBack(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%v, differs in %v:\n%s", err, Diff(back, c), c.YAML(Host))
 	}
-	if _, err := Load(Options{Program: Guest, Path: write(t, string(Default().YAML(Guest)))}); err != nil {
+	if _, err := loadAll(Options{Program: Guest, Path: write(t, string(defaults().YAML(Guest)))}); err != nil {
 		t.Error(err)
 	}
 }
@@ -457,14 +551,14 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Load(Options{Program: Host, Path: path, Env: []string{env}})
+		c, err := loadAll(Options{Program: Host, Path: path, Env: []string{env}})
 		if err != nil {
 			return
 		}
 		if err := os.WriteFile(path, c.YAML(Host), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		back, err := Load(Options{Program: Host, Path: path})
+		back, err := loadAll(Options{Program: Host, Path: path})
 		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Fatalf("does not load back: %v, %v\n%s", err, Diff(back, c), c.YAML(Host))
 		}

@@ -2,30 +2,49 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
 // A key is one leaf of the configuration: a value, not a section.
 type key struct {
-	name    string // "tree.publish.quantum"
-	index   []int  // of the field in Config, for reflect
-	allowed string // for people
+	name    string       // "tree.publish.quantum"
+	section string       // that brings the key; "" for those of Config itself
+	index   []int        // of the field in Config or in the section's values, for reflect
+	typ     reflect.Type // of the field
+	allowed string       // for people
 	oneof   []string
 }
 
-// field gives the key's field in c.
-func (k key) field(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(k.index) }
+// field returns the key's field in c.
+func (k key) field(c *Config) reflect.Value {
+	if k.section == "" {
+		return reflect.ValueOf(c).Elem().FieldByIndex(k.index)
+	}
+	i := slices.IndexFunc(c.Sections, func(s Section) bool { return s.Name == k.section })
+	return reflect.ValueOf(c.Sections[i].Values).Elem().FieldByIndex(k.index)
+}
 
-// isMap says that the value is a map whose own keys are free (names of zones or virtual machines).
-func (k key) isMap(c *Config) bool { return k.field(c).Kind() == reflect.Map }
+// isMap says that the value is a map whose own keys are free (names of zones or VMs).
+func (k key) isMap() bool { return k.typ.Kind() == reflect.Map }
 
 // env is the key's environment variable: SCAPH_TREE_PUBLISH_QUANTUM.
 func (k key) env() string {
 	return envPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(k.name))
 }
 
-// keysOf lists the keys that the program knows, in the order of the struct.
-func keysOf(p Program) []key { return appendKeys(nil, p, reflect.TypeFor[Config](), "", nil) }
+// keysOf lists the keys that the program knows, in the order of the struct, and then of the sections.
+func keysOf(p Program, sections []Section) []key {
+	keys := appendKeys(nil, p, reflect.TypeFor[Config](), "", nil)
+	for _, s := range sections {
+		own := appendKeys(nil, p, reflect.TypeOf(s.Values).Elem(), s.Name+".", nil)
+		for i := range own {
+			own[i].section = s.Name
+		}
+		keys = append(keys, own...)
+	}
+	return keys
+}
 
 func appendKeys(keys []key, p Program, t reflect.Type, prefix string, index []int) []key {
 	for f := range t.Fields() {
@@ -33,6 +52,9 @@ func appendKeys(keys []key, p Program, t reflect.Type, prefix string, index []in
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
+		if name == "-" {
+			continue
+		}
 		at := append(index[:len(index):len(index)], f.Index...)
 		switch {
 		case options == "squash":
@@ -40,7 +62,7 @@ func appendKeys(keys []key, p Program, t reflect.Type, prefix string, index []in
 		case f.Type.Kind() == reflect.Struct:
 			keys = appendKeys(keys, p, f.Type, prefix+name+".", at)
 		default:
-			k := key{name: prefix + name, index: at, allowed: f.Tag.Get("allowed")}
+			k := key{name: prefix + name, index: at, typ: f.Type, allowed: f.Tag.Get("allowed")}
 			if oneof := f.Tag.Get("oneof"); oneof != "" {
 				k.oneof = strings.Fields(oneof)
 				k.allowed = enumeration(k.oneof)

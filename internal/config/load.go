@@ -20,20 +20,26 @@ const envPrefix = "SCAPH_"
 // Options say where a configuration comes from. Everything but the Program is optional.
 type Options struct {
 	Program Program
-	Path    string            // of the YAML file, "" for none
-	Flags   *pflag.FlagSet    // those that were set on the command line count
-	Keys    map[string]string // name of a flag to the key that it sets; other flags are not looked at
-	Env     []string          // as os.Environ gives it
-	Warn    func(Problem)     // takes what is odd and does no harm; nil: nobody wants to know
+	// Sections are those that parts bring, with their defaults. Load sets their values, and they are the Config's.
+	Sections []Section
+	Path     string            // of the YAML file, "" for none
+	Flags    *pflag.FlagSet    // those that were set on the command line count
+	Keys     map[string]string // name of a flag to the key that it sets; other flags are not looked at
+	Env      []string          // as os.Environ gives it
+	Warn     func(Problem)     // takes what is odd and does no harm: Why is a message for the log; nil: nobody wants to know
 }
 
 // Load reads, merges and validates. The error is an *Error, unless the file cannot be read.
 func Load(o Options) (Config, error) {
 	l := loader{
-		keys:  keysOf(o.Program),
-		viper: viper.New(),
-		where: map[string]string{},
-		warn:  o.Warn,
+		keys:     keysOf(o.Program, o.Sections),
+		sections: o.Sections,
+		viper:    viper.New(),
+		where:    map[string]string{},
+		warn:     o.Warn,
+	}
+	if l.warn == nil {
+		l.warn = func(Problem) {}
 	}
 	if o.Path != "" {
 		text, err := os.ReadFile(o.Path)
@@ -56,6 +62,7 @@ func Load(o Options) (Config, error) {
 // A loader gathers values in a viper.Viper, and what is wrong with them.
 type loader struct {
 	keys     []key
+	sections []Section
 	viper    *viper.Viper
 	where    map[string]string // key to the place that set it
 	problems []Problem
@@ -98,7 +105,9 @@ func (l *loader) file(path string, text []byte) {
 	if decoder.Decode(&second) == nil {
 		l.problem(Problem{Where: fmt.Sprintf("%s:%d", path, second.Line), Key: "file", Why: "a second document would be ignored"})
 	}
-	l.section(path, "", document.Content[0])
+	var old []movedNode
+	l.section(path, "", document.Content[0], &old)
+	l.takeMoved(path, old)
 }
 
 // isEmpty tells whether a YAML text holds no document at all, only comments.
@@ -109,14 +118,14 @@ func isEmpty(text []byte) bool {
 
 // section takes the values of one mapping; prefix is "" or ends in a dot. Only known sections are
 // descended into, so that no document is too deep.
-func (l *loader) section(path, prefix string, node *yaml.Node) {
+func (l *loader) section(path, prefix string, node *yaml.Node, old *[]movedNode) {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
 	if node.Tag == "!!null" { // an empty section
 		return
 	}
-	at := func(n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
+	at := func(n *yaml.Node) string { return position(path, n) }
 	if node.Kind != yaml.MappingNode {
 		name := strings.TrimSuffix(prefix, ".")
 		if name == "" {
@@ -134,8 +143,10 @@ func (l *loader) section(path, prefix string, node *yaml.Node) {
 			l.problem(Problem{Where: at(node.Content[i]), Key: name, Why: "stands here for the second time"})
 		case k >= 0:
 			l.fileValue(l.keys[k], at(value), value)
-		case isSection(l.keys, name):
-			l.section(path, name+".", value)
+		case l.moved(name) != nil:
+			*old = append(*old, movedNode{name, value})
+		case isSection(l.keys, name) || isMovedSection(name):
+			l.section(path, name+".", value, old)
 		default:
 			l.problem(Problem{Where: at(node.Content[i]), Key: printable(name), Why: "no such key",
 				Allowed: "did you mean " + nearest(name, ".", l.candidates()) + "?"})
@@ -144,10 +155,12 @@ func (l *loader) section(path, prefix string, node *yaml.Node) {
 	}
 }
 
+func position(path string, n *yaml.Node) string { return fmt.Sprintf("%s:%d", path, n.Line) }
+
 func (l *loader) fileValue(k key, where string, node *yaml.Node) {
 	var value any
 	var err error
-	if k.isMap(new(Config)) {
+	if k.isMap() {
 		value, err = names(node)
 	} else {
 		err = node.Decode(&value)
@@ -231,17 +244,26 @@ func (l *loader) environment(env []string) {
 		}
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.env() == name })
 		if i < 0 {
+			if old, k := l.movedVariable(name); k != nil {
+				set := slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, k.env()+"=") })
+				l.warnMoved(name, old, k.name, set)
+				if !set {
+					l.set(k.name, name, value)
+				}
+				continue
+			}
 			names := make([]string, len(l.keys))
 			for j, k := range l.keys {
 				names[j] = k.env()
 			}
-			if l.warn != nil {
-				l.warn(Problem{Where: "environment", Key: printable(name), Why: "no such variable", Allowed: "did you mean " + nearest(name, "_", names) + "?"})
-			}
+			l.warn(Problem{
+				Where: "environment", Key: printable(name),
+				Why: "ignoring a variable that is no key of the configuration", Allowed: "did you mean " + nearest(name, "_", names) + "?",
+			})
 			continue
 		}
 		k := l.keys[i]
-		if !k.isMap(new(Config)) {
+		if !k.isMap() {
 			l.set(k.name, name, value)
 			continue
 		}
@@ -279,6 +301,7 @@ func (l *loader) flags(set *pflag.FlagSet, keys map[string]string) error {
 // decode makes the Config of what was gathered, over the defaults, and checks it.
 func (l *loader) decode() Config {
 	c := Default()
+	c.Sections = l.sections
 	var late []key // their defaults depend on other values
 	for _, k := range l.keys {
 		if !l.viper.IsSet(k.name) {
@@ -331,7 +354,7 @@ func (l *loader) value(c *Config, k key) {
 		l.reject(k, show(reflect.ValueOf(raw)), err)
 		return
 	}
-	if k.isMap(c) && target.Elem().IsNil() {
+	if k.isMap() && target.Elem().IsNil() {
 		return // an empty map is the default
 	}
 	k.field(c).Set(target.Elem())
@@ -340,7 +363,7 @@ func (l *loader) value(c *Config, k key) {
 // reject notes that the value of a key is not allowed.
 func (l *loader) reject(k key, value string, err error) {
 	p := Problem{Where: l.where[k.name], Key: k.name, Value: value, Allowed: k.allowed}
-	if what := hint(""); err != nil && (k.isMap(new(Config)) || errors.As(err, &what)) {
+	if what := hint(""); err != nil && (k.isMap() || errors.As(err, &what)) {
 		p.Why = reason(err) // which of its elements is the problem, or what to write
 	}
 	l.problem(p)

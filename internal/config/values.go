@@ -118,6 +118,10 @@ func convert(from, to reflect.Value) (any, error) {
 		return reflect.ValueOf(target).Elem().Interface(), nil
 	}
 	switch to.Kind() {
+	case reflect.Slice:
+		if isText { // as the environment and flags have a list
+			return list(text), nil
+		}
 	case reflect.Int:
 		if isText {
 			return strconv.Atoi(text)
@@ -139,6 +143,17 @@ func convert(from, to reflect.Value) (any, error) {
 		}
 	}
 	return raw, nil
+}
+
+// list takes words apart that stand between commas; there may be none.
+func list(text string) []string {
+	words := []string{}
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			words = append(words, word)
+		}
+	}
+	return words
 }
 
 // A hint says what to write instead of a value that cannot be meant.

@@ -14,7 +14,7 @@ import (
 // YAML writes the configuration as a file that Load reads back, all keys of the program in their order.
 func (c Config) YAML(p Program) []byte {
 	root := &yaml.Node{Kind: yaml.MappingNode}
-	for _, k := range keysOf(p) {
+	for _, k := range keysOf(p, c.Sections) {
 		section := root
 		elements := strings.Split(k.name, ".")
 		for _, name := range elements[:len(elements)-1] {
@@ -23,7 +23,7 @@ func (c Config) YAML(p Program) []byte {
 		value := &yaml.Node{}
 		// Strings, numbers, booleans and maps of them always encode.
 		_ = value.Encode(plain(k.field(&c)))
-		if value.Kind == yaml.MappingNode {
+		if value.Kind != yaml.ScalarNode {
 			value.Style = yaml.FlowStyle
 		}
 		section.Content = append(section.Content, scalar(elements[len(elements)-1]), value)
@@ -70,10 +70,10 @@ func plain(v reflect.Value) any {
 	}
 }
 
-// Diff lists the keys in which two configurations differ, in their order.
+// Diff lists the keys in which two configurations with the same sections differ, in their order.
 func Diff(a, b Config) []string {
 	var names []string
-	for _, k := range keysOf(Host) {
+	for _, k := range keysOf(Host, a.Sections) {
 		if !reflect.DeepEqual(k.field(&a).Interface(), k.field(&b).Interface()) {
 			names = append(names, k.name)
 		}

@@ -24,9 +24,9 @@ const minInterval = 5 * time.Second
 // Options say what a Collector reads.
 type Options struct {
 	Procfs, Sysfs string
-	Latest        func() *snapshot.Snapshot // which processes are to be looked at; may return nil
-	Interval      time.Duration             // between ticks: one collects no more often
-	Version       string                    // of the program
+	// Next waits for a Snapshot with a Seq above after, and returns nil when ctx is done. Its processes are looked at.
+	Next    func(ctx context.Context, after uint64) *snapshot.Snapshot
+	Version string // of the program
 }
 
 // A Collector collects in Run, and hands out in Latest.
@@ -64,32 +64,29 @@ func (c *Collector) Latest() *series.System { return c.latest.Load() }
 
 // Run collects until ctx is done.
 func (c *Collector) Run(ctx context.Context) error {
-	ticker := time.NewTicker(max(minInterval, c.options.Interval))
-	defer ticker.Stop()
-	for {
-		c.collect(ctx, time.Now())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
+	var at time.Time
+	for s := c.options.Next(ctx, 0); s != nil; s = c.options.Next(ctx, s.Seq) {
+		if age := s.Time.Sub(at); age >= 0 && age < minInterval { // less: the clock was set back
+			continue
 		}
+		at = s.Time
+		c.collect(ctx, s)
 	}
+	return nil
 }
 
 // collect reads everything once. What cannot be read is left out.
-func (c *Collector) collect(ctx context.Context, now time.Time) {
+func (c *Collector) collect(ctx context.Context, at *snapshot.Snapshot) {
 	s := &series.System{
 		Version: majorMinor(c.options.Version),
-		Self:    c.readSelf(now),
+		Self:    c.readSelf(at.Time),
 		Load:    c.readLoad(),
 		MHz:     c.readFrequency(),
 		Memory:  c.readMemory(),
 		Kernel:  c.readKernel(),
 		Disks:   c.readDisks(ctx),
 	}
-	if snapshot := c.options.Latest(); snapshot != nil {
-		c.readProcesses(ctx, snapshot)
-	}
+	c.readProcesses(ctx, at)
 	s.Processes = c.processes
 	if ctx.Err() == nil {
 		c.latest.Store(s)

@@ -29,7 +29,6 @@ func newHost(t *testing.T) *host {
 	h := &host{t: t, root: t.TempDir(), snapshot: &snapshot.Snapshot{Time: time.Unix(1000, 0)}}
 	h.Collector = New(Options{
 		Procfs: filepath.Join(h.root, "proc"), Sysfs: filepath.Join(h.root, "sys"), Version: "v1.2.3",
-		Latest: func() *snapshot.Snapshot { return h.snapshot },
 	})
 	h.cpus = 4
 	h.write("proc/loadavg", "0.25 1.50 2.75 3/400 1234\n")
@@ -51,7 +50,7 @@ func (h *host) write(name, text string) {
 }
 
 func (h *host) look() *series.System {
-	h.collect(h.t.Context(), time.Unix(2000, 0))
+	h.collect(h.t.Context(), h.snapshot)
 	return h.Latest()
 }
 
@@ -95,7 +94,7 @@ func TestGarbage(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(h.root, "proc")); err != nil {
 		t.Fatal(err)
 	}
-	h.snapshot = nil
+	h.snapshot = &snapshot.Snapshot{}
 	if s := h.look(); s.Load != nil || s.Memory != nil || s.Kernel != nil || s.Version != 1.2 {
 		t.Errorf("without /proc: %+v", s)
 	}
@@ -326,14 +325,28 @@ func TestMajorMinor(t *testing.T) {
 func TestRun(t *testing.T) {
 	h := newHost(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	asked := make(chan struct{}, 1)
-	h.options.Latest = func() *snapshot.Snapshot {
-		asked <- struct{}{}
-		return nil
+	snapshots := make(chan *snapshot.Snapshot)
+	h.options.Next = func(ctx context.Context, _ uint64) *snapshot.Snapshot {
+		select {
+		case s := <-snapshots:
+			return s
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	<-asked
+	var first *series.System
+	for i, second := range []int64{0, 1, 4, 5} { // the third and fourth are taken when the one before was looked at
+		snapshots <- &snapshot.Snapshot{Seq: uint64(i + 1), Time: time.Unix(1000+second, 0)}
+		if second == 4 {
+			first = h.Latest()
+		}
+	}
+	snapshots <- &snapshot.Snapshot{Seq: 5, Time: time.Unix(1006, 0)}
+	if h.Latest() == nil || h.Latest() == first {
+		t.Error("it is to collect at once, and again after five seconds")
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -347,9 +360,9 @@ func BenchmarkCollect(b *testing.B) {
 	for i := range 100 {
 		s.Processes = append(s.Processes, snapshot.Process{PID: pid, Start: uint64(i), Listed: true})
 	}
-	c := New(Options{Procfs: "/proc", Sysfs: "/sys", Latest: func() *snapshot.Snapshot { return s }})
+	c := New(Options{Procfs: "/proc", Sysfs: "/sys"})
 	b.ReportAllocs()
 	for b.Loop() {
-		c.collect(b.Context(), time.Now())
+		c.collect(b.Context(), s)
 	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // A meter is a program that meters a machine and serves what it found to Prometheus: the product, a mutant of it, or
-// the oracle. It is known by its command line and by its log line "serving metrics" alone.
+// the oracle. It is known by its command line and by its log line "serving HTTP" alone.
 type meter struct {
 	name string
 	path string
@@ -45,7 +45,7 @@ func oracleArgs(dir string) []string { return []string{filepath.Join(dir, "machi
 // is one step of the machine, whatever the clock says.
 func writeConfigs(dir string) error {
 	common := fmt.Sprintf("interval: 100ms\nhost: {procfs: %[1]s/machine/proc, sysfs: %[1]s/machine/sys}\n"+
-		"cputime: {source: procfs}\nstate: {run: %[1]s/run, lib: %[1]s/lib}\nprometheus: {listen: \"127.0.0.1:0\"}\n", dir)
+		"cputime: {source: procfs}\nstate: {run: %[1]s/run, lib: %[1]s/lib}\nweb: {listen: [\"127.0.0.1:0\"]}\n", dir)
 	host := common + fmt.Sprintf("libvirt: {enabled: false}\n"+
 		"tree: {enabled: true, path: %s/tree, publish: {interval: 100ms, quantum: 1uJ}}\n", dir)
 	guest := common + fmt.Sprintf("sensor: {powercap: %s/machine/sys/class/powercap}\n", dir)
@@ -111,7 +111,7 @@ func copyLog(to io.Writer, from io.Reader, address chan<- string) {
 	for found := false; lines.Scan(); {
 		_, _ = fmt.Fprintln(to, lines.Text()) // the log is for people who look into a failure
 		var event struct{ Msg, Address string }
-		if !found && json.Unmarshal(lines.Bytes(), &event) == nil && event.Msg == "serving metrics" {
+		if !found && json.Unmarshal(lines.Bytes(), &event) == nil && event.Msg == "serving HTTP" {
 			found = true
 			address <- event.Address
 		}

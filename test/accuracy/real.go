@@ -184,6 +184,6 @@ func (r realRun) broken() []string {
 // writeRealConfig is for the machine as it is, with the simulated RAPL.
 func writeRealConfig(dir, source string) error {
 	text := fmt.Sprintf("interval: 250ms\nsensor: {powercap: %[1]s/rapl}\ncputime: {source: %[2]s}\n"+
-		"state: {run: %[1]s/run, lib: %[1]s/lib}\nprometheus: {listen: \"127.0.0.1:0\", scrape_interval: 1s, processes: {top: 10000}}\nlibvirt: {enabled: false}\ntree: {enabled: false}\n", dir, source)
+		"state: {run: %[1]s/run, lib: %[1]s/lib}\nweb: {listen: [\"127.0.0.1:0\"]}\nprometheus: {scrape_interval: 1s}\nprocesses: {top: 10000}\nlibvirt: {enabled: false}\ntree: {enabled: false}\n", dir, source)
 	return os.WriteFile(filepath.Join(dir, "host.yaml"), []byte(text), 0o600)
 }

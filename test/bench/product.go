@@ -36,7 +36,7 @@ interval: %v
 sensor: {powercap: %s}
 cputime: {source: %s}
 state: {run: %s, lib: %s}
-prometheus: {listen: "127.0.0.1:0"}
+web: {listen: ["127.0.0.1:0"]}
 log: {format: json}
 `, interval, powercap, source, run, filepath.Join(dir, "lib"))
 }
@@ -118,7 +118,7 @@ func (p *product) read(log io.Reader, address chan<- string) {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.Level != "INFO" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", p.name, lines.Text())
 		}
-		if line.Msg == "serving metrics" {
+		if line.Msg == "serving HTTP" {
 			address <- "http://" + line.Address + line.Path
 		}
 	}

@@ -40,7 +40,7 @@ func outputCommand(t *testing.T, args []string) (cmd *exec.Cmd, stderr *strings.
 	}
 	cmd = exec.CommandContext(t.Context(), filepath.Join(programs, args[0]), args[1:]...)
 	cmd.Env = append(os.Environ(), "SCAPH_HOST_SYSFS="+dir+"/sys", "SCAPH_STATE_RUN="+dir+"/run", "SCAPH_STATE_LIB="+dir+"/lib",
-		"SCAPH_PROMETHEUS_LISTEN=127.0.0.1:0", "SCAPH_LOG_LEVEL=error")
+		"SCAPH_WEB_LISTEN=127.0.0.1:0", "SCAPH_LOG_LEVEL=error")
 	if args[0] == "scaph-host" {
 		cmd.Env = append(cmd.Env, "SCAPH_LIBVIRT_ENABLED=false", "SCAPH_TREE_PATH="+dir+"/tree")
 	}

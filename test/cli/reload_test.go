@@ -22,12 +22,12 @@ import (
 // sections are those of a configuration that works, by name.
 func (s *service) sections() map[string]string {
 	return map[string]string{
-		"interval":   "100ms",
-		"host":       fmt.Sprintf("{sysfs: %s/sys}", s.dir),
-		"libvirt":    "{enabled: false}",
-		"tree":       "{enabled: false}",
-		"state":      fmt.Sprintf("{run: %[1]s/run, lib: %[1]s/lib}", s.dir),
-		"prometheus": `{listen: "127.0.0.1:0"}`,
+		"interval": "100ms",
+		"host":     fmt.Sprintf("{sysfs: %s/sys}", s.dir),
+		"libvirt":  "{enabled: false}",
+		"tree":     "{enabled: false}",
+		"state":    fmt.Sprintf("{run: %[1]s/run, lib: %[1]s/lib}", s.dir),
+		"web":      `{listen: ["127.0.0.1:0"]}`,
 	}
 }
 
@@ -79,11 +79,12 @@ func TestBrokenConfigurations(t *testing.T) {
 		config map[string]string
 		key    string // or another word that the message must have
 	}{
-		{"no web_config", map[string]string{"prometheus": `{listen: "127.0.0.1:0", web_config: /nonexistent/web.yml}`}, "prometheus.web_config"},
-		{"web_config that is none", map[string]string{"prometheus": `{listen: "127.0.0.1:0", web_config: ` + file + `}`}, "prometheus.web_config"},
-		{"address taken", map[string]string{"prometheus": `{listen: "` + taken.Addr().String() + `"}`}, "prometheus.listen"},
-		{"address elsewhere", map[string]string{"prometheus": `{listen: "192.0.2.1:9110"}`}, "prometheus.listen"},
-		{"no such host", map[string]string{"prometheus": `{listen: "nosuch.invalid:9110"}`}, "prometheus.listen"},
+		{"no web configuration", map[string]string{"web": `{listen: ["127.0.0.1:0"], config: /nonexistent/web.yml}`}, "web.config"},
+		{"web configuration that is none", map[string]string{"web": `{listen: ["127.0.0.1:0"], config: ` + file + `}`}, "web.config"},
+		{"address taken", map[string]string{"web": `{listen: ["127.0.0.1:0", "` + taken.Addr().String() + `"]}`}, "web.listen"},
+		{"address elsewhere", map[string]string{"web": `{listen: ["192.0.2.1:9110"]}`}, "web.listen"},
+		{"address elsewhere, old key", map[string]string{"web": "", "prometheus": `{listen: "192.0.2.1:9110"}`}, "web.listen"},
+		{"no such host", map[string]string{"web": `{listen: ["nosuch.invalid:9110"]}`}, "web.listen"},
 		{"group", map[string]string{"tree": "{enabled: true, owner: nosuchgroup, path: " + s.dir + "/tree}"}, "tree.owner"},
 		{"group of an optional tree", map[string]string{"tree": "{owner: nosuchgroup, path: " + s.dir + "/tree}"}, "tree.owner"},
 		{"tree on a file", map[string]string{"tree": "{enabled: true, path: " + file + "}"}, "tree.path"},
@@ -164,7 +165,7 @@ func TestReloadsUnderAScraper(t *testing.T) {
 		t.Fatal(err)
 	}
 	total := 0.0
-	s.configureSections(s.config, map[string]string{"prometheus": `{listen: "127.0.0.1:` + port + `"}`})
+	s.configureSections(s.config, map[string]string{"web": `{listen: ["127.0.0.1:` + port + `"]}`})
 	s.hup()
 	s.url = "http://127.0.0.1:" + port
 	s.awaitHost(total)
@@ -193,7 +194,7 @@ func TestReloadsUnderAScraper(t *testing.T) {
 		{"interval": "200ms"}, {"attribution": "{idle: reserved}"}, {"log": "{level: debug}"}, {"cputime": "{source: procfs}"},
 		{"interval": "150ms"},
 	} {
-		config["prometheus"] = `{listen: "127.0.0.1:` + port + `"}`
+		config["web"] = `{listen: ["127.0.0.1:` + port + `"]}`
 		s.configureSections(s.config, config)
 		s.hup()
 		s.await("reload", func() bool { return strings.Count(s.logged(), `reloaded" changes`) == i+2 })

@@ -58,7 +58,7 @@ host: {sysfs: %[1]s/sys}
 libvirt: {enabled: false}
 tree: {enabled: false}
 state: {run: %[1]s/run, lib: %[1]s/lib}
-prometheus: {listen: "127.0.0.1:0"}
+web: {listen: ["127.0.0.1:0"]}
 `, s.dir) + more
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
@@ -323,4 +323,15 @@ func TestNewZone(t *testing.T) {
 	})
 	s.give(1)
 	s.awaitHost(10)
+}
+
+// status fetches a page, and returns its status.
+func status(t *testing.T, url string) int {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
 }

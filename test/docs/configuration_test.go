@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -59,6 +60,9 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	for _, p := range handwritten(t) {
+		if p.path == "CHANGELOG.md" { // it tells of keys that were
+			continue
+		}
 		for _, span := range p.spans {
 			top, _, _ := strings.Cut(span, ".")
 			isKey := keyLike.MatchString(span) && sections[top] && !strings.HasSuffix(span, ".go")
@@ -109,6 +113,12 @@ func defaults(t *testing.T) map[string]string {
 				walk(key+".", value)
 			case value.Kind == yaml.MappingNode:
 				keys[key] = "{}"
+			case value.Kind == yaml.SequenceNode:
+				words := []string{}
+				for _, word := range value.Content {
+					words = append(words, strconv.Quote(word.Value))
+				}
+				keys[key] = "[" + strings.Join(words, ", ") + "]"
 			default:
 				keys[key] = value.Value
 			}

@@ -34,7 +34,7 @@ attribution: {idle: shared, idle_watts: {"intel-rapl:0": 3, "intel-rapl:0:0": 1,
 libvirt: {enabled: true}
 tree: {enabled: true, path: %s, publish: {profile: trusted, interval: 1s, quantum: 1uJ}}
 state: {run: %s, lib: %s}
-prometheus: {enabled: true, listen: "%s"}
+web: {listen: ["%s"]}
 `
 
 // newMeter lays out what scaph-host needs on the simulated RAPL. Its tree lies where libvirt's own

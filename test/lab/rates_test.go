@@ -82,7 +82,7 @@ func newRatesMeter(t *testing.T, r *rapl, longest time.Duration) *meter {
 	dir := t.TempDir()
 	m := &meter{binary: host(), address: fmt.Sprintf("127.0.0.1:%d", freePort(t)), config: filepath.Join(dir, "rates.yaml")}
 	text := fmt.Sprintf("host: {sysfs: %s}\nlibvirt: {enabled: false}\ntree: {enabled: false}\nstate: {run: %s, lib: %s}\n"+
-		"prometheus: {listen: %q, scrape_interval: %s, processes: {top: 30}}\n",
+		"web: {listen: [%q]}\nprometheus: {scrape_interval: %s}\nprocesses: {top: 30}\n",
 		r.sysfs, filepath.Join(dir, "run"), filepath.Join(dir, "lib"), m.address, longest)
 	if err := os.WriteFile(m.config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

@@ -53,6 +53,7 @@ sensor: {powercap: %[1]s/powercap}
 libvirt: {enabled: false}
 tree: {enabled: true, path: %[1]s/tree, owner: root, publish: {interval: 200ms}}
 state: {run: %[1]s/run, lib: %[1]s/lib}
+web: {listen: []}
 prometheus: {enabled: false}
 `, dir), 0o644)
 	startMachine(t, dir, "-name", "guest="+name, "-uuid", g.uuid)

@@ -100,7 +100,7 @@ func TestRestarts(t *testing.T) {
 	const service = "scaph-host"
 	dir := machineDir(t)
 	config := filepath.Join(dir, "scaph-host.yaml")
-	good := fmt.Sprintf("sensor: {powercap: %s/powercap}\nlibvirt: {enabled: false}\nprometheus: {enabled: false}\n", dir)
+	good := fmt.Sprintf("sensor: {powercap: %s/powercap}\nlibvirt: {enabled: false}\nweb: {listen: []}\nprometheus: {enabled: false}\n", dir)
 	write(t, filepath.Join(dir, "units/scaph-host.service"), machineUnit(t, "scaph-host.service", dir), 0o644)
 	write(t, config, good+"nonsense: true\n", 0o644)
 	m := bootMachine(t, dir)

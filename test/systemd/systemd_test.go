@@ -190,6 +190,7 @@ func TestHostUnderSystemd(t *testing.T) {
 sensor: {powercap: %s/powercap}
 libvirt: {enabled: false}
 tree: {enabled: true, owner: root, publish: {interval: 200ms}}
+web: {listen: []}
 prometheus: {enabled: false}
 `, dir), 0o644)
 	u := machineUnit(t, "scaph-host.service", dir)
@@ -235,7 +236,7 @@ prometheus: {enabled: false}
 func TestGuestUnderSystemd(t *testing.T) {
 	const service = "scaph-guest"
 	dir := machineDir(t)
-	write(t, filepath.Join(dir, "scaph-guest.yaml"), fmt.Sprintf("sensor: {powercap: %s/powercap}\nprometheus: {enabled: false}\n", dir), 0o644)
+	write(t, filepath.Join(dir, "scaph-guest.yaml"), fmt.Sprintf("sensor: {powercap: %s/powercap}\nweb: {listen: []}\nprometheus: {enabled: false}\n", dir), 0o644)
 	write(t, filepath.Join(dir, "units/scaph-guest.service"), machineUnit(t, "scaph-guest.service", dir), 0o644)
 	m := bootMachine(t, dir)
 	m.must("systemctl", "start", service)

@@ -39,7 +39,7 @@ func stable(scrape []byte) []byte {
 
 // What is served of a fixture host, byte for byte.
 func TestGolden(t *testing.T) {
-	for name, o := range map[string]Options{"host": options(host(3)), "odd": options(snapshottest.Odd()), "compat": compatible()} {
+	for name, o := range map[string]what{"host": options(host(3)), "odd": options(snapshottest.Odd()), "compat": compatible()} {
 		for format, accept := range map[string]string{"txt": "", "openmetrics": openMetrics} {
 			got := stable(get(handler(o), "/metrics", "Accept", accept).Body.Bytes())
 			path := filepath.Join("testdata", name+"."+format)
@@ -55,8 +55,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// compatible are Options with the compatibility table, with a process that is known and others that are not.
-func compatible() Options {
+// compatible is a page with the compatibility table, with a process that is known and others that are not.
+func compatible() what {
 	s := snapshottest.Odd()
 	s.RestPower = 3
 	o := options(s)

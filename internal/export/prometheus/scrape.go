@@ -19,6 +19,7 @@ import (
 
 	"github.com/scaph/scaph/internal/series"
 	"github.com/scaph/scaph/internal/snapshot"
+	"github.com/scaph/scaph/internal/web"
 )
 
 // Source has the last Snapshot; nil before the first tick.
@@ -48,7 +49,6 @@ type metrics struct {
 	start  time.Time      // of the program: when its counters that are not kept were 0
 	self   *prom.Registry // process_*: what metering costs
 	table  []series.Metric
-	places chan struct{} // of scrapes in flight
 	spare  [len(offers)]atomic.Pointer[encoder]
 }
 
@@ -59,7 +59,7 @@ func newMetrics(source Source, tree TreeCounters, system func() *series.System, 
 	self.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := &metrics{
 		source: source, tree: tree, system: system, build: build, log: log, start: time.Now(),
-		self: self, table: series.Native(), places: make(chan struct{}, maxInFlight),
+		self: self, table: series.Native(),
 	}
 	if m.system == nil {
 		m.system = func() *series.System { return nil }
@@ -71,17 +71,10 @@ func newMetrics(source Source, tree TreeCounters, system func() *series.System, 
 
 // ServeHTTP answers a scrape.
 func (m *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case m.places <- struct{}{}:
-		defer func() { <-m.places }()
-	default:
-		answer(w, http.StatusServiceUnavailable, "too many scrapes at a time, try again later")
-		return
-	}
 	s := m.source.Latest()
 	if s == nil {
 		// An empty page would look as if every series had ended.
-		answer(w, http.StatusServiceUnavailable, "no measurement yet")
+		web.Answer(w, http.StatusServiceUnavailable, "no measurement yet")
 		return
 	}
 	offer, contentType := negotiate(r.Header.Values("Accept"))

@@ -33,19 +33,13 @@ type VMRecord struct {
 
 // Records gives the virtual machines of a View. The function says how the tree of a machine, by UUID, is
 // attached to it; it may be nil.
-func Records(v View, share func(uuid string) string) []VMRecord {
+func Records(v snapshot.View, share func(uuid string) string) []VMRecord {
 	records := make([]VMRecord, 0, len(v.VMs))
 	for _, vm := range v.VMs {
-		var parts [snapshot.Parts]energy.Microjoules
-		for k := range v.Basis.All() {
-			for p := range parts {
-				parts[p] += vm.VM.Energy[k][p]
-			}
-		}
 		r := VMRecord{
 			Name: vm.Name, UUID: vm.UUID, State: vm.State, Source: vm.Source, VCPUs: vm.VCPUs, PID: vm.PID,
 			PowerWatts: float64(vm.Power), EnergyJoules: vm.Energy.Joules(),
-			ActiveJoules: parts[snapshot.Active].Joules(), IdleJoules: parts[snapshot.Idle].Joules(),
+			ActiveJoules: vm.ByPart[snapshot.Active].Joules(), IdleJoules: vm.ByPart[snapshot.Idle].Joules(),
 			CPUSeconds: vm.CPU.Seconds(), Simulated: v.Simulated,
 		}
 		if share != nil {
@@ -57,7 +51,7 @@ func Records(v View, share func(uuid string) string) []VMRecord {
 }
 
 // WriteVMs writes the virtual machines as a table of its own, or in words that there are none.
-func WriteVMs(w io.Writer, v View, share func(uuid string) string) error {
+func WriteVMs(w io.Writer, v snapshot.View, share func(uuid string) string) error {
 	var b bytes.Buffer
 	if v.Simulated {
 		b.WriteString("SIMULATED: an estimate, not a measurement\n")
@@ -91,7 +85,7 @@ func WriteVMs(w io.Writer, v View, share func(uuid string) string) error {
 
 // WriteVMsJSON writes the virtual machines as a JSON array. Names are as they are, in ASCII escapes where
 // a terminal could take them for commands.
-func WriteVMsJSON(w io.Writer, v View, share func(uuid string) string) error {
+func WriteVMsJSON(w io.Writer, v snapshot.View, share func(uuid string) string) error {
 	text, err := json.MarshalIndent(Records(v, share), "", "  ")
 	if err != nil {
 		return fmt.Errorf("formatting virtual machines: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/series"
+	"github.com/scaph/scaph/internal/snapshot"
 )
 
 // Longest names in a table, in bytes.
@@ -19,7 +20,7 @@ const (
 )
 
 // writeHost writes the host's line, and what must not be overlooked.
-func writeHost(b *bytes.Buffer, v View) {
+func writeHost(b *bytes.Buffer, v snapshot.View) {
 	fmt.Fprintf(b, "Host:  %s  from %s", watts(v.HostPower), v.Host.Source)
 	for i := range v.Zones {
 		if z := &v.Zones[i]; z.Kind == energy.Psys && !z.Attributed {
@@ -47,7 +48,7 @@ func writeHost(b *bytes.Buffer, v View) {
 }
 
 // writeSockets writes a line for each CPU package, with its parts.
-func writeSockets(b *bytes.Buffer, v View) {
+func writeSockets(b *bytes.Buffer, v snapshot.View) {
 	type part struct {
 		socket int
 		kind   energy.Kind
@@ -90,7 +91,7 @@ func writeSockets(b *bytes.Buffer, v View) {
 }
 
 // writeVMs writes the table of virtual machines of a round.
-func writeVMs(b *bytes.Buffer, v View) {
+func writeVMs(b *bytes.Buffer, v snapshot.View) {
 	t := newTable("VM", "UUID", "State", ">Power", ">Energy", ">Of host")
 	for _, vm := range v.VMs {
 		short, _, _ := strings.Cut(vm.UUID, "-")
@@ -103,7 +104,7 @@ func writeVMs(b *bytes.Buffer, v View) {
 func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 // writeConsumers writes the n consumers with the highest power whose name or executable matches.
-func writeConsumers(b *bytes.Buffer, v View, n int, match *regexp.Regexp) {
+func writeConsumers(b *bytes.Buffer, v snapshot.View, n int, match *regexp.Regexp) {
 	t := newTable(">Power", ">PID", "Exe")
 	for _, c := range v.Consumers {
 		if len(t.rows) > n {
@@ -126,7 +127,7 @@ func writeConsumers(b *bytes.Buffer, v View, n int, match *regexp.Regexp) {
 }
 
 // writeUnattributed writes what nobody is charged for, and why.
-func writeUnattributed(b *bytes.Buffer, v View) {
+func writeUnattributed(b *bytes.Buffer, v snapshot.View) {
 	if len(v.Unattributed) == 0 {
 		return
 	}

@@ -73,7 +73,7 @@ func (p *Printer) round(b *bytes.Buffer, before, now *snapshot.Snapshot) error {
 	if p.options.Live {
 		b.WriteString("\x1b[H\x1b[2J") // to the first line, and clear: ECMA-48 CUP and ED
 	}
-	v := Between(before, now)
+	v := snapshot.Between(before, now)
 	writeHost(b, v)
 	writeSockets(b, v)
 	if len(v.VMs) > 0 {

@@ -127,7 +127,7 @@ func TestRounds(t *testing.T) {
 
 func TestVMList(t *testing.T) {
 	before, now := pair()
-	v := Between(before, now)
+	v := snapshot.Between(before, now)
 	share := func(uuid string) string {
 		if strings.HasPrefix(uuid, "1") {
 			return "virtiofs"
@@ -135,7 +135,7 @@ func TestVMList(t *testing.T) {
 		return "no"
 	}
 	var plain, shared, none bytes.Buffer
-	if err := errors.Join(WriteVMs(&plain, v, nil), WriteVMs(&shared, v, share), WriteVMs(&none, Between(nil, &snapshot.Snapshot{}), nil)); err != nil {
+	if err := errors.Join(WriteVMs(&plain, v, nil), WriteVMs(&shared, v, share), WriteVMs(&none, snapshot.Between(nil, &snapshot.Snapshot{}), nil)); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "list.txt", plain.Bytes())
@@ -157,16 +157,16 @@ func TestVMList(t *testing.T) {
 // Powers are energy over the span, not the last tick's, and no nonsense comes of a meter that began anew.
 func TestBetween(t *testing.T) {
 	before, now := pair()
-	v := Between(before, now)
+	v := snapshot.Between(before, now)
 	if v.HostPower != 67.5 || v.VMs[0].Power != 25 || v.Consumers[0].Power != 25 || v.Consumers[2].Power != 8 {
 		t.Errorf("%+v", v)
 	}
-	v = Between(now, before) // in the wrong order: as without
+	v = snapshot.Between(now, before) // in the wrong order: as without
 	if v.Span != 0 || v.HostPower != 1 {
 		t.Errorf("%+v", v)
 	}
 	now.Host.Energy = 0
-	if v = Between(before, now); v.HostPower != 0 {
+	if v = snapshot.Between(before, now); v.HostPower != 0 {
 		t.Errorf("a counter that fell gives %v", v.HostPower)
 	}
 }

@@ -54,6 +54,6 @@ func run(dir string) error {
 			fmt.Fprint(w, text)
 		}))
 	}()
-	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Info("serving metrics", "address", listener.Addr().String())
+	slog.New(slog.NewJSONHandler(os.Stderr, nil)).Info("serving HTTP", "address", listener.Addr().String())
 	return <-failed
 }
