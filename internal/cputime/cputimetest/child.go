@@ -58,7 +58,7 @@ type child struct {
 
 func startChild(t *testing.T, busy time.Duration) *child {
 	t.Helper()
-	c := &child{t: t, cmd: exec.Command("/proc/self/exe")}
+	c := &child{t: t, cmd: exec.CommandContext(t.Context(), "/proc/self/exe")}
 	c.cmd.Env = append(os.Environ(), busyFor+"="+busy.String(),
 		"GORACE=atexit_sleep_ms=0") // the race detector lets a program sleep for a second before it ends
 	c.cmd.Stderr = os.Stderr
