@@ -106,6 +106,7 @@ type Meter struct {
 	rest       []row      // what each zone gave the processes that do not count in a series
 	row        []row      // scratch
 	candidates []*process // scratch
+	showed     int        // processes in the last Snapshot
 	errors     []snapshot.ErrorCount
 	duration   snapshot.Histogram
 	lateness   snapshot.Histogram
