@@ -22,6 +22,7 @@ type Process struct {
 	Comm   string  // the kernel's name of it, at most 15 bytes for user processes; not escaped
 	Kernel bool    // a kernel thread
 	Owner  int32   // for a kernel thread that works for one process (vhost-<pid>): that process; else 0
+	Fresh  bool    // no Sample named it before, or it has another name since
 	Exited bool    // it ended since the last Sample, and this is the last one that names it (but see below)
 	Cgroup uint64  // id (inode number) of its cgroup v2 directory, 0 where the source cannot tell
 	Total  uint64  // ns of CPU time since it started, all its threads, dead ones included

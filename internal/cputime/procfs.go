@@ -45,6 +45,7 @@ type process struct {
 	start    uint64
 	total    uint64
 	comm     string
+	fresh    bool // no Sample has told its comm yet
 	parent   int32
 	owner    int32
 	kernel   bool
@@ -180,7 +181,9 @@ func (p *Procfs) charge(s *Sample, q *process, now *proc.Stat) {
 		}
 		q.total = before
 	}
-	q.comm = proc.Name(q.comm, now.Comm, now.Kernel)
+	if comm := proc.Name(q.comm, now.Comm, now.Kernel); comm != q.comm {
+		q.comm, q.fresh = comm, true
+	}
 	q.parent, q.kernel = now.Parent, now.Kernel
 	if q.kernel {
 		q.owner = proc.Owner(q.comm)
@@ -203,6 +206,7 @@ func (p *Procfs) emit(s *Sample, q *process) *Process {
 	entry.ID = proc.ID{PID: q.pid, Start: q.start}
 	entry.Parent = proc.ID{PID: q.parent, Start: p.startOf(q.parent)}
 	entry.Comm = q.comm
+	entry.Fresh, q.fresh = q.fresh, false
 	entry.Kernel = q.kernel
 	entry.Owner = q.owner
 	entry.Total = q.total

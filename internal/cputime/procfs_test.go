@@ -440,3 +440,22 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations in a look at busy processes", got)
 	}
 }
+
+// What is named for the first time, or has executed a program of another name, is fresh, once.
+func TestWhatIsNamedAnewIsFresh(t *testing.T) {
+	tr := newTree(t)
+	k := task{pid: 10, comm: "sh", start: 1000, ticks: 500}
+	tr.process(k)
+	p := tr.source(tr.domains())
+	sample(t, p)
+	for i, c := range []struct {
+		comm string
+		want bool
+	}{{"sh", true}, {"sh", false}, {"kvm", true}, {"kvm", false}} {
+		k.comm, k.ticks = c.comm, k.ticks+1
+		tr.process(k)
+		if q := find(t, sample(t, p), 10, false); q == nil || q.Fresh != c.want {
+			t.Errorf("sample %d: %+v, want fresh %v", i, q, c.want)
+		}
+	}
+}

@@ -1,10 +1,6 @@
 package ledger
 
-import (
-	"cmp"
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
 // one is a whole µJ in the fixed-point unit of a carry (2^-32 µJ).
 const one = 1 << 32
@@ -35,11 +31,7 @@ func apportion(amount, total uint64, shares []share) {
 		s.key = s.carry + int64(frac)
 		left -= whole
 	}
-	if left > 0 {
-		slices.SortFunc(shares, func(a, b share) int {
-			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.slot, b.slot))
-		})
-	}
+	selectOwed(shares, int(left))
 	for i := range shares {
 		s := &shares[i]
 		s.carry = s.key
@@ -48,4 +40,53 @@ func apportion(amount, total uint64, shares []share) {
 			s.carry -= one
 		}
 	}
+}
+
+// before says that s is owed a whole µJ sooner than other: no two shares are owed it alike.
+func (s *share) before(other *share) bool {
+	return s.key > other.key || s.key == other.key && s.slot < other.slot
+}
+
+// selectOwed moves the n shares that are owed most to the front, in no order (Hoare's quickselect): as
+// there are many of them at each settlement, they are not sorted.
+func selectOwed(shares []share, n int) {
+	for n > 0 && n < len(shares) {
+		pivot := medianOf(shares[0], shares[len(shares)/2], shares[len(shares)-1])
+		i, j := 0, len(shares)-1
+		for i <= j {
+			for shares[i].before(&pivot) {
+				i++
+			}
+			for pivot.before(&shares[j]) {
+				j--
+			}
+			if i <= j {
+				shares[i], shares[j] = shares[j], shares[i]
+				i++
+				j--
+			}
+		}
+		// What is before i is owed no less than what is after j; one share at most lies between them.
+		switch {
+		case n <= j:
+			shares = shares[:j+1]
+		case n >= i:
+			shares, n = shares[i:], n-i
+		default:
+			return
+		}
+	}
+}
+
+func medianOf(a, b, c share) share {
+	if b.before(&a) {
+		a, b = b, a
+	}
+	if c.before(&b) {
+		b = c
+		if b.before(&a) {
+			b = a
+		}
+	}
+	return b
 }

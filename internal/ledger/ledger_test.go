@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -378,5 +380,36 @@ func BenchmarkSettle1000(b *testing.B) {
 		}
 		l.Settle(0, 50_000_000, 20_000_000, time.Second)
 		l.Settle(1, 5_000_000, 2_000_000, time.Second)
+	}
+}
+
+// Those who are owed most come first, however many are asked for, in whatever order the shares are, with
+// many of one key too.
+func TestSelectOwed(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 5000 {
+		shares := make([]share, random.IntN(60))
+		keys := 1 + random.Int64N(60)
+		for i := range shares {
+			shares[i] = share{slot: Slot(i), key: random.Int64N(keys) - keys/2}
+		}
+		random.Shuffle(len(shares), func(i, j int) { shares[i], shares[j] = shares[j], shares[i] })
+		want := slices.Clone(shares)
+		slices.SortFunc(want, func(a, b share) int { return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.slot, b.slot)) })
+		n := random.IntN(len(shares) + 1)
+		selectOwed(shares, n)
+		slots := func(all []share) (slots []Slot) {
+			for i := range all {
+				slots = append(slots, all[i].slot)
+			}
+			slices.Sort(slots)
+			return slots
+		}
+		if got := slots(shares[:n]); !slices.Equal(got, slots(want[:n])) {
+			t.Fatalf("%d of %d: %v, want %v", n, len(shares), got, slots(want[:n]))
+		}
+		if all := slots(shares); !slices.Equal(all, slots(want)) {
+			t.Fatalf("shares were lost: %v", all)
+		}
 	}
 }

@@ -71,6 +71,44 @@ func TestVMIsKnownAtTheTickAfterItsExec(t *testing.T) {
 	}
 }
 
+// Most of what runs has been there before, and is not looked at again: not when it has been idle for so long that it has no
+// account any more. Ends of what the source knows are noticed; those named like a qemu come first.
+func TestOnlyWhatIsNewIsNoticed(t *testing.T) {
+	w := newWorld()
+	w.totals[shell], w.totals[qemu], w.totals[other], w.comms[other] = 0, 0, 0, "sleep"
+	w.vms = vmmap.NewMap([]vmmap.VM{aVM}, "")
+	m := w.start(t)
+	m.Listed = 0
+	run := func(d time.Duration, used map[proc.ID]time.Duration, want ...proc.ID) {
+		t.Helper()
+		w.noticed = nil
+		w.pass(d, []energy.Watts{20, 15, 5}, used)
+		m.Tick()
+		var noticed []proc.ID
+		for _, p := range w.noticed {
+			noticed = append(noticed, proc.ID{PID: p.PID, Start: p.Start})
+		}
+		if !slices.Equal(noticed, want) {
+			t.Errorf("tick %d: noticed %v, want %v", m.seq, noticed, want)
+		}
+	}
+	run(time.Second, nil)
+	run(time.Second, use(shell, time.Second, other, time.Second, qemu, time.Second), shell, other)
+	run(time.Second, use(shell, time.Second, other, time.Second))
+	run(2*idleAfter, use(shell, time.Second))
+	if m.processes[other] != nil {
+		t.Fatal("it still has an account")
+	}
+	run(time.Second, use(other, time.Second))
+	w.comms[other] = "qemu-kvm"
+	short := proc.ID{PID: 90, Start: 1}
+	w.end(short)
+	run(time.Second, use(proc.ID{PID: 80, Start: 1}, time.Second, short, time.Second, other, time.Second),
+		other, proc.ID{PID: 80, Start: 1})
+	w.end(qemu)
+	run(time.Second, nil, qemu)
+}
+
 // Any user can claim that his VM has 65,536 CPUs; that takes nothing from the part of others.
 func TestOrdinaryVMsReserveNothing(t *testing.T) {
 	w := newWorld()

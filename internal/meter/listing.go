@@ -161,7 +161,7 @@ func (m *Meter) enlist(a *process) {
 	if !a.kernel && m.Exe != nil {
 		l.exe = m.shown(m.Exe(a.id.PID))
 	}
-	at, found := slices.BinarySearchFunc(m.series, l, func(s *series, l label) int { return compareLabels(s.label, l) })
+	at, found := m.findSeries(l)
 	switch {
 	case !found:
 		m.series = slices.Insert(m.series, at, &series{label: l, created: m.Clock.Now(), since: m.exposed})
@@ -172,6 +172,11 @@ func (m *Meter) enlist(a *process) {
 	s.process, s.comm = a, a.comm
 	a.series, a.place = s, int32(len(m.listed))
 	m.listed = append(m.listed, a)
+}
+
+// findSeries returns where the series of a label is, or would be.
+func (m *Meter) findSeries(l label) (at int, found bool) {
+	return slices.BinarySearchFunc(m.series, l, func(s *series, l label) int { return compareLabels(s.label, l) })
 }
 
 // unlist takes a process off the list. Its series stays for a while, unless it never counted.
@@ -187,7 +192,8 @@ func (m *Meter) unlist(a *process) {
 	m.listed[last] = nil
 	m.listed = m.listed[:last]
 	if !s.counts {
-		m.series = slices.DeleteFunc(m.series, func(other *series) bool { return other == s })
+		at, _ := m.findSeries(s.label)
+		m.series = slices.Delete(m.series, at, at+1)
 	}
 }
 

@@ -21,6 +21,7 @@ type machine struct {
 	// present says that it exists, running or not: the map has it, or an earlier run had it and nothing
 	// has contradicted that yet (libvirt may still be starting, and needs the machine's share to be there).
 	present bool
+	encoded []byte // what the state has of all this; nil where something is new
 }
 
 // machines are the accounts of all virtual machines: those in the map, and for a while those that left it.
@@ -52,13 +53,13 @@ func (m *Meter) follow(vms *vmmap.Map, now time.Time) {
 		ms.indexed = ms.indexed[:0]
 		for _, a := range ms.ordered {
 			if vms.Complete || a.Source != vmmap.FromLibvirt { // only libvirt knows machines that do not run
-				a.present, a.State, a.VM.Process = false, vmmap.Shutoff, proc.ID{}
+				a.present, a.State, a.VM.Process, a.encoded = false, vmmap.Shutoff, proc.ID{}, nil
 			}
 		}
 		var running []ledger.Machine
 		for _, vm := range vms.VMs {
 			a := m.machineOf(vm.UUID)
-			a.VM, a.present = vm, true
+			a.VM, a.present, a.encoded = vm, true, nil
 			m.name(a)
 			ms.indexed = append(ms.indexed, a)
 			if vm.State == vmmap.Running && !vm.Ordinary { // anybody can claim to have any number of CPUs

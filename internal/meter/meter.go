@@ -43,8 +43,8 @@ type VMSource interface {
 	Conflicts() uint64 // claims to what is another VM's that were refused, since it was made
 	// Restore tells what an earlier run knew, before the first tick.
 	Restore(vms []vmmap.VM, past []vmmap.Past)
-	// Notice tells that processes are new, or execute another program. It waits a few milliseconds
-	// at most, in which Current may come to know them.
+	// Notice tells that processes are new, execute another program, or have ended, at every tick. It
+	// waits a few milliseconds at most, in which Current may come to know them.
 	Notice([]proc.ID)
 }
 
@@ -106,6 +106,7 @@ type Meter struct {
 	rest       []row      // what each zone gave the processes that do not count in a series
 	row        []row      // scratch
 	candidates []*process // scratch
+	showed     int        // processes in the last Snapshot
 	errors     []snapshot.ErrorCount
 	duration   snapshot.Histogram
 	lateness   snapshot.Histogram

@@ -283,7 +283,7 @@ func (m *Meter) restoreVMs(s *saved, open func(ledger.Slot, []row)) {
 // still to be seen.
 func (m *Meter) restoreSeries(old *savedSeries, sameBoot bool, open func(ledger.Slot, []row)) {
 	s := &old.series
-	at, found := slices.BinarySearchFunc(m.series, s, func(a, b *series) int { return compareLabels(a.label, b.label) })
+	at, found := m.findSeries(s.label)
 	if found {
 		open(ledger.RetiredProcesses, old.rows)
 		return

@@ -71,7 +71,12 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 	}
 	e.uint(uint64(len(m.machines.ordered)))
 	for _, a := range m.machines.ordered {
-		e.machine(a)
+		if a.encoded == nil {
+			var own encoder
+			own.machine(a)
+			a.encoded = own.b
+		}
+		e.b = append(e.b, a.encoded...)
 	}
 	e.uint(uint64(len(m.machines.series)))
 	for _, s := range m.machines.series {

@@ -146,7 +146,7 @@ func (m *Meter) showProcesses(s *snapshot.Snapshot) {
 		}
 	}
 	s.RestPower = m.powerOf(ledger.Ended)
-	s.Processes = make([]snapshot.Process, 0, len(m.listed)+64)
+	s.Processes = make([]snapshot.Process, 0, m.showed+m.showed/8+64)
 	for _, a := range m.accounts {
 		power := m.powerOf(a.slot)
 		if !a.counted() {
@@ -168,6 +168,7 @@ func (m *Meter) showProcesses(s *snapshot.Snapshot) {
 		}
 		s.Processes = append(s.Processes, p)
 	}
+	m.showed = len(s.Processes)
 	s.Series = make([]snapshot.ProcessSeries, len(m.series))
 	for i, v := range m.series {
 		s.Series[i] = snapshot.ProcessSeries{PID: v.pid, Comm: v.label.comm, Exe: v.exe, Created: v.created}

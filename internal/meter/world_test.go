@@ -111,6 +111,7 @@ type worldCPU struct {
 	*world
 	base  cputime.Baseline
 	known map[proc.ID]uint64 // the totals in base, nil before there are any
+	names map[proc.ID]string // that Samples told
 }
 
 func (c *worldCPU) Name() string { return "test" }
@@ -125,6 +126,9 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 	if c.noCPU {
 		return errors.New("no CPU time")
 	}
+	if c.names == nil {
+		c.names = map[proc.ID]string{}
+	}
 	s.Processes = s.Processes[:0]
 	s.Busy, s.Capacity, s.Unseen = []uint64{0}, []uint64{0}, []uint64{0}
 	next := cputime.Baseline{BootID: c.bootID, Busy: []uint64{c.busy}, Idle: []uint64{c.idle}}
@@ -132,6 +136,8 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 	for _, id := range slices.SortedFunc(maps.Keys(c.totals), func(a, b proc.ID) int { return int(a.PID - b.PID) }) {
 		total := c.totals[id]
 		p := cputime.Process{ID: id, Parent: c.parents[id], Comm: c.comms[id], Total: total, Delta: []uint64{0}}
+		comm, named := c.names[id]
+		p.Fresh = !named || comm != p.Comm
 		if c.known != nil {
 			p.Delta[0] = total - c.known[id]
 		}
@@ -143,6 +149,7 @@ func (c *worldCPU) Sample(s *cputime.Sample) error {
 			next.Processes = append(next.Processes, cputime.Reading{ID: id, Total: total})
 		}
 		if p.Exited || p.Delta[0] > 0 {
+			c.names[id] = p.Comm
 			s.Processes = append(s.Processes, p)
 		}
 	}
@@ -174,7 +181,9 @@ func (v worldVMs) Restore(vms []vmmap.VM, past []vmmap.Past) {
 }
 
 func (v worldVMs) Notice(ps []proc.ID) {
-	v.world.noticed = slices.Clone(ps)
+	if len(ps) > 0 {
+		v.world.noticed = slices.Clone(ps)
+	}
 	if v.world.onNotice != nil {
 		v.world.onNotice()
 	}

@@ -59,9 +59,15 @@ func search[P any](rows []row[P], pid int32) (int, bool) {
 	return slices.BinarySearchFunc(rows, pid, func(r row[P], pid int32) int { return cmp.Compare(r.pid, pid) })
 }
 
-// Put adds what is known of one process, or replaces it.
+// Put adds what is known of one process, or replaces it, or forgets it where that is nil.
 func (t *Table[P]) Put(pid int32, of *P) {
 	i, there := search(t.rows, pid)
+	if of == nil {
+		if there {
+			t.rows = slices.Delete(t.rows, i, i+1)
+		}
+		return
+	}
 	if !there {
 		t.rows = slices.Insert(t.rows, i, row[P]{pid: pid})
 	}

@@ -63,6 +63,9 @@ func TestTable(t *testing.T) {
 			pid := random.Int32N(70)
 			table.Put(pid, &known{pid, 7})
 			model[pid] = 7
+			gone := random.Int32N(70)
+			table.Put(gone, nil)
+			delete(model, gone)
 		}
 		check(round)
 	}

@@ -19,6 +19,9 @@ const (
 	lookEvery = 5 * time.Second
 	// listEvery is the time between two full looks: all processes, and all domains of libvirt.
 	listEvery = time.Minute
+	// rescanEvery is the time between two full looks at processes where all that begin are told of by
+	// Notice: what one executes under its old name may show no sooner.
+	rescanEvery = 10 * time.Minute
 	// settle is how long after an announcement of libvirt's a look is made: changes come in bursts, and
 	// a starting qemu writes its files a moment later.
 	settle = 200 * time.Millisecond
@@ -61,6 +64,7 @@ type Mapper struct {
 	listing   listing
 	looked    bool                 // processes and runtime files were looked at
 	behind    bool                 // a qemu was met after libvirt was asked
+	scanned   time.Time            // when all processes were looked at last
 	held      map[string]*VM       // by UUID: the VMs of the last look, or of an earlier run
 	past      map[string]time.Time // see Past
 	pastVMs   []Past               // the same, nil if it is to be made
@@ -156,12 +160,14 @@ func (m *Mapper) refresh(ctx context.Context, full bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer m.countFaults()
-	changed, err := m.processes.scan(ctx, full)
+	told := m.noticed.complete() && time.Since(m.scanned) < rescanEvery
+	changed, err := m.look(ctx, full, told)
 	if err == nil && (changed || m.behind) && !full { // a new qemu is reason enough to look at everything
 		full = true
-		_, err = m.processes.scan(ctx, true)
+		_, err = m.look(ctx, full, told)
 	}
 	if err != nil {
+		m.noticed.miss()
 		m.processes.faults++
 		return err
 	}
@@ -171,8 +177,22 @@ func (m *Mapper) refresh(ctx context.Context, full bool) error {
 		m.behind = false
 		m.list(ctx)
 	}
-	m.publish()
+	if full || m.processes.moved || m.runtime.moved() {
+		m.publish()
+	}
 	return nil
+}
+
+// look brings the table of processes up to date: by a listing, or, where all that begin were told of,
+// without one.
+func (m *Mapper) look(ctx context.Context, full, told bool) (changed bool, err error) {
+	if told {
+		return m.processes.revisit(ctx, full)
+	}
+	if full {
+		m.scanned = time.Now()
+	}
+	return m.processes.scan(ctx, full)
 }
 
 func (m *Mapper) countFaults() {
@@ -181,6 +201,7 @@ func (m *Mapper) countFaults() {
 
 // publish decides by all that is known which processes are VMs.
 func (m *Mapper) publish() {
+	m.processes.moved = false
 	files := m.runtime.read()
 	asked := m.listing.asked
 	if m.config.Libvirt == nil {

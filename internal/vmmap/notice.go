@@ -2,7 +2,6 @@ package vmmap
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +12,11 @@ const (
 	// noticePatience is how long Notice waits. Looking at a few processes takes a fraction of a
 	// millisecond.
 	noticePatience = 20 * time.Millisecond
-	// maxNoticed bounds what waits to be looked at; the rest is met by the next scan.
-	maxNoticed = 512
+	// maxNoticed bounds what waits to be looked at; the rest is met by the next look, which lists all
+	// processes then. Most of a storm of them have ended by that time.
+	maxNoticed = 64
+	// awaited is how many of them Notice waits for, those that it was told of first.
+	awaited = 8
 )
 
 // notices are processes that somebody else has noticed, and that are to be looked at before the
@@ -23,34 +25,63 @@ type notices struct {
 	wake chan struct{} // delivers when there are some
 
 	mu      sync.Mutex // guards what follows
-	awaited bool       // there is somebody who takes them
+	taken   bool       // there is somebody who takes them
 	waiting []proc.ID
-	done    chan struct{} // closed when the waiting ones were looked at, nil where there are none
+	done    chan struct{} // closed when the first of the waiting ones were looked at, nil where there are none
+
+	// Whether somebody tells of all that is new, so that nobody needs to list all processes to find it.
+	heard  time.Time // when somebody did last
+	missed bool      // something of what he told was left to the next listing
+	listed bool      // there was a listing since he began
 }
 
 // open says whether there is somebody who takes notices. What waits when there is not is for the
 // next scan.
-func (n *notices) open(awaited bool) {
+func (n *notices) open(taken bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.awaited = awaited
+	n.taken = taken
 	if n.done != nil {
 		close(n.done)
 	}
 	n.waiting, n.done = nil, nil
+	n.heard, n.missed, n.listed = time.Time{}, false, false
+}
+
+// complete reports whether all processes that began are told of, so that no listing is needed. Where
+// it is, the caller makes one, and says so by miss where that fails.
+func (n *notices) complete() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	telling := time.Since(n.heard) < lookEvery
+	complete := telling && n.listed && !n.missed
+	n.listed, n.missed = telling, false
+	return complete
+}
+
+func (n *notices) miss() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.missed = true
 }
 
 // add leaves a note and returns what is closed when it was taken care of, nil where nobody will.
 func (n *notices) add(ids []proc.ID) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.awaited {
+	if !n.taken {
+		return nil
+	}
+	n.heard = time.Now()
+	if len(ids) == 0 {
 		return nil
 	}
 	if n.done == nil {
 		n.done = make(chan struct{})
 	}
-	n.waiting = append(n.waiting, ids[:min(len(ids), maxNoticed-len(n.waiting))]...)
+	room := min(len(ids), maxNoticed-len(n.waiting))
+	n.waiting = append(n.waiting, ids[:room]...)
+	n.missed = n.missed || room < len(ids)
 	select {
 	case n.wake <- struct{}{}:
 	default: // it is awake
@@ -67,9 +98,10 @@ func (n *notices) take() (ids []proc.ID, done chan struct{}) {
 	return ids, done
 }
 
-// Notice tells that processes are new, or execute another program: one of them may be a VM that
-// nobody announces. It waits for a moment, so that Current knows it; where that is not enough, a
-// later Map does.
+// Notice tells that processes are new, execute another program, or have ended, the most likely VMs
+// first: one of them may be a VM that nobody announces. It waits for a moment, so that Current knows
+// it; where that is not enough, a later Map does. Who calls it every few seconds, with none where
+// there are none, tells of all that there are: then they need not be listed.
 func (m *Mapper) Notice(ids []proc.ID) {
 	done := m.noticed.add(ids)
 	if done == nil {
@@ -103,7 +135,7 @@ func (m *Mapper) watch(ctx context.Context, urgent chan<- struct{}) {
 	}
 }
 
-// glance looks at the processes that were noticed. It reports whether there is a new qemu of which
+// glance looks at the processes that were noticed. It reports whether a qemu came or went of which
 // libvirt may have more to say than is known. One of an ordinary user's is no reason to ask it
 // before the next scan: he may start as many as he likes.
 func (m *Mapper) glance(ctx context.Context) (urgent bool) {
@@ -111,11 +143,21 @@ func (m *Mapper) glance(ctx context.Context) (urgent bool) {
 	if done == nil {
 		return false
 	}
-	defer close(done)
+	first := ids[:min(len(ids), awaited)]
+	urgent = m.glanceAt(ctx, first)
+	close(done)
+	for rest := ids[len(first):]; len(rest) > 0; {
+		some := rest[:min(len(rest), awaited)] // nobody waits longer than for so many
+		urgent = m.glanceAt(ctx, some) || urgent
+		rest = rest[len(some):]
+	}
+	return urgent
+}
+
+func (m *Mapper) glanceAt(ctx context.Context, ids []proc.ID) (urgent bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	slices.SortFunc(ids, func(a, b proc.ID) int { return int(a.PID) - int(b.PID) })
-	changed, urgent := m.processes.glance(ctx, slices.Compact(ids))
+	changed, urgent := m.processes.glance(ctx, ids)
 	if changed {
 		m.behind = true
 		m.publish()

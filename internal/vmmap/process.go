@@ -74,6 +74,7 @@ type processes struct {
 	accounts accounts
 
 	faults uint64 // things that could not be read or understood, cumulative
+	moved  bool   // something came, went or changed since Mapper.publish looked
 	hidden int    // processes named like a qemu whose executable we may not see
 }
 
@@ -105,11 +106,7 @@ func (t *processes) scan(ctx context.Context, full bool) (changed bool, err erro
 		case full || before == nil || !before.settled || before.qemu || before.named:
 			after = t.look(ctx, pid, before, now, true)
 		}
-		changed = changed || differentQemu(before, after)
-		if after != nil && after.qemu && !after.proof {
-			t.hidden++
-		}
-		return after
+		return t.take(before, after, &changed)
 	})
 	return changed, ctx.Err()
 }
@@ -131,8 +128,40 @@ func (t *processes) begin() (now uint64, err error) {
 // duration is the time of so many clock ticks.
 func duration(ticks uint64) time.Duration { return time.Duration(ticks) * proc.ClockTick }
 
-// glance brings the table up to date about some processes. It reports whether one of them is a qemu
-// that was not known, and whether such a one is a system account's.
+// revisit brings the table up to date about those of which something may yet change that nobody would
+// notice: what could not be read, what libvirt may yet put into a VM's cgroup, whatever is no longer
+// young, once, and all qemus if full is set. It reports whether a qemu came or went.
+func (t *processes) revisit(ctx context.Context, full bool) (changed bool, err error) {
+	now, err := t.begin()
+	if err != nil {
+		return false, err
+	}
+	defer t.dir.Close()
+	t.accounts.refresh()
+	t.hidden = 0
+	t.known.Update(nil, func(pid int32, before *observed, _ bool) *observed {
+		after := before
+		if ctx.Err() == nil && (full && (before.qemu || before.named) ||
+			!before.settled && (before.faulty || before.helper || now > before.since+youngTicks)) {
+			after = t.look(ctx, pid, before, now, true)
+		}
+		return t.take(before, after, &changed)
+	})
+	return changed, ctx.Err()
+}
+
+// take takes note of what a look found of a process, and returns it.
+func (t *processes) take(before, after *observed, changed *bool) *observed {
+	t.moved = t.moved || before != after
+	*changed = *changed || differentQemu(before, after)
+	if after != nil && after.qemu && !after.proof {
+		t.hidden++
+	}
+	return after
+}
+
+// glance brings the table up to date about some processes. It reports whether a qemu among them came
+// or went, and whether it is a system account's.
 func (t *processes) glance(ctx context.Context, ids []proc.ID) (changed, system bool) {
 	now, err := t.begin()
 	if err != nil {
@@ -143,13 +172,16 @@ func (t *processes) glance(ctx context.Context, ids []proc.ID) (changed, system 
 	for _, id := range ids {
 		before := t.known.Find(id.PID)
 		after := t.look(ctx, id.PID, before, now, false)
-		if after == nil || after.ID != id {
-			continue // what has become of it shows at the next scan
+		if before != after {
+			t.moved = true
+			t.known.Put(id.PID, after)
 		}
 		if differentQemu(before, after) {
-			changed, system = true, system || after.account.System
+			changed = true
+			for _, p := range []*observed{before, after} {
+				system = system || p != nil && p.qemu && p.account.System
+			}
 		}
-		t.known.Put(id.PID, after)
 	}
 	return changed, system
 }
@@ -269,7 +301,7 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 	})
 	if err != nil {
 		t.fault(err)
-		p.settled = false // try again at the next look
+		p.settled, p.faulty = false, true // try again at the next look
 		p.argv = new(identity)
 		if known {
 			p.argv = before.argv
@@ -287,7 +319,7 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 	})
 	p.argv = &argv
 	if argv == (identity{}) && len(cmdline) == 0 {
-		p.settled = false // between fork and exec, or it is exiting
+		p.settled, p.faulty = false, true // between fork and exec, or it is exiting
 	}
 }
 

@@ -258,7 +258,8 @@ func TestRealExecShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.After(10 * time.Second)
-	for look(t, m); m.processes.known.Find(pid).image == before.image; look(t, m) {
+	unknown := func(p *observed) bool { return p.faulty || p.image == before.image } // faulty: in the middle of it
+	for look(t, m); unknown(m.processes.known.Find(pid)); look(t, m) {
 		select {
 		case <-deadline:
 			t.Fatal("it executed itself, and that does not show")

@@ -49,6 +49,7 @@ type runtimeState struct {
 type runtimeDir struct {
 	path   string
 	cache  map[string]cachedStatus
+	readAt time.Time
 	faults uint64 // cumulative
 }
 
@@ -59,7 +60,24 @@ type cachedStatus struct {
 	err      error
 }
 
+// settled is how old a change of a directory must be that a read has met for certain: kernels stamp
+// files by the clock tick, and what libvirt creates it writes a moment later.
+const settled = time.Second
+
+// moved reports whether a file may have come, gone or changed since the last read. Libvirt puts a new
+// document in the place of the old one, and that changes the directory.
+func (r *runtimeDir) moved() bool {
+	for _, dir := range helperDirs {
+		info, err := os.Stat(filepath.Join(r.path, dir))
+		if err == nil && info.ModTime().Add(settled).After(r.readAt) {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *runtimeDir) read() runtimeState {
+	r.readAt = time.Now()
 	state := runtimeState{helpers: map[int][]int32{}}
 	names, err := readNames(r.path)
 	if err != nil {

@@ -35,6 +35,7 @@ type process struct {
 	kernel    bool
 	described bool // by its leader
 	told      bool // that it has ended
+	fresh     bool // no Sample has told its comm yet
 }
 
 // patience is how many looks a task may be missing before it is forgotten, though its end was not
@@ -217,7 +218,7 @@ func (q *process) learn(r record) {
 	q.described = r.leads()
 	q.kernel = r.kernel()
 	if comm := proc.Name(q.comm, r.comm(), q.kernel); comm != q.comm {
-		q.comm = comm
+		q.comm, q.fresh = comm, true
 		q.owner = 0
 		if q.kernel {
 			q.owner = proc.Owner(comm)
@@ -248,6 +249,7 @@ func (p *Source) describe(s *cputime.Sample, listed []byte) {
 		entry.ID, entry.Total = q.id, q.total
 		entry.Parent, entry.Comm, entry.Cgroup = q.parent, q.comm, q.cgroup
 		entry.Kernel, entry.Owner, entry.Exited = q.kernel, q.owner, q.told
+		entry.Fresh, q.fresh = q.fresh, false
 		if q.told {
 			q.total = 0 // what is told later is by itself
 		}

@@ -305,3 +305,21 @@ func FuzzAccount(f *testing.F) {
 		}
 	})
 }
+
+// What is named for the first time, or has executed a program of another name, is fresh, once; what was renamed while
+// it was not named is so when it is.
+func TestWhatIsNamedAnewIsFresh(t *testing.T) {
+	f := newFake()
+	k := state{address: 1, pid: 10, tgid: 10, start: second, leader: second, comm: "sh", runtime: 5}
+	f.look(nil, []state{k})
+	for i, c := range []struct {
+		comm string
+		want bool
+	}{{"sh", true}, {"sh", false}, {"kvm", true}, {"kvm", false}} {
+		k.comm, k.runtime = c.comm, k.runtime+5
+		s := f.look(nil, []state{k})
+		if len(s.Processes) != 1 || s.Processes[0].Fresh != c.want {
+			t.Errorf("look %d: %+v, want fresh %v", i, s.Processes, c.want)
+		}
+	}
+}
