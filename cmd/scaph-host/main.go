@@ -34,7 +34,7 @@ as a powercap-shaped tree that virtiofs or 9p carries into the guest.`,
 		Check: checkHost,
 		Commands: func(e *cli.Env) []*cobra.Command {
 			return []*cobra.Command{
-				vmsCommand(e), h.qemuCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
+				vmsCommand(e), attachCommand(e), detachCommand(e), h.qemuCommand(e), h.demoCommand(e), h.mountCommand(e), unmountCommand(e),
 			}
 		},
 	})
