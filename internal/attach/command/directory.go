@@ -13,19 +13,25 @@ import (
 	"github.com/scaph/scaph/internal/vfs"
 )
 
-// patience is how long a VM's directory is waited for: one that was defined just now is shown within a tick or two.
-const patience = 5 * time.Second
+// How long a VM's directory is waited for: one that was defined just now is shown within a tick or two.
+const (
+	patience = 5 * time.Second
+	asking   = 100 * time.Millisecond // between two looks
+	lastWord = time.Second            // for an answer that is under way then
+)
 
 // A Tree is where the VMs' directories are.
 type Tree struct {
 	Path string
 	// NotServed is why nobody serves the tree, nil where somebody does: then the directories can be looked at.
 	NotServed error
+
+	patience time.Duration
 }
 
 // OpenTree looks whether the tree is served.
 func OpenTree(o vfs.Options) Tree {
-	t := Tree{Path: o.Path}
+	t := Tree{Path: o.Path, patience: patience}
 	switch err := vfs.Check(o); {
 	case errors.Is(err, vfs.ErrServed):
 	case err != nil && errors.Is(err, vfs.ErrHeld):
@@ -44,11 +50,11 @@ func (t Tree) await(ctx context.Context, dir, uuid string) error {
 	if t.NotServed != nil {
 		return t.NotServed
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, t.patience)
 	defer cancel()
 	outcome := make(chan error, 1)
 	go func() { // a question to a tree whose service ends meanwhile is not answered
-		poll := time.NewTicker(patience / 50)
+		poll := time.NewTicker(asking)
 		defer poll.Stop()
 		for {
 			err := belongs(dir, uuid)
@@ -67,7 +73,7 @@ func (t Tree) await(ctx context.Context, dir, uuid string) error {
 	select { // its last word
 	case err := <-outcome:
 		return err
-	case <-time.After(patience / 10):
+	case <-time.After(lastWord):
 		return fmt.Errorf("%s: no answer from its service", dir)
 	}
 }

@@ -84,7 +84,7 @@ func unknown(domains []vmmap.Domain, argument string) error {
 	var near []candidate
 	for _, d := range domains {
 		c := candidate{d.Name, distance(strings.ToLower(argument), strings.ToLower(d.Name))}
-		if c.distance <= max(2, len(argument)/3) || strings.Contains(strings.ToLower(d.Name), strings.ToLower(argument)) {
+		if c.distance <= max(1, len(argument)/3) || strings.Contains(strings.ToLower(d.Name), strings.ToLower(argument)) {
 			near = append(near, c)
 		}
 	}
