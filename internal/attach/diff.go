@@ -11,8 +11,8 @@ const context = 3
 
 // Diff writes what makes the second document of the first, as diff -u does. It is "" where they are equal.
 func Diff(name string, before, after []byte) string {
-	old, new := lines(before), lines(after)
-	changes := compare(old, new)
+	old, now := lines(before), lines(after)
+	changes := compare(old, now)
 	var b strings.Builder
 	for i := 0; i < len(changes); {
 		last := i // of those that share a hunk: at most twice the context lies between them
@@ -22,7 +22,7 @@ func Diff(name string, before, after []byte) string {
 		if b.Len() == 0 {
 			fmt.Fprintf(&b, "--- %s\n+++ %s\n", name, name)
 		}
-		writeHunk(&b, old, new, changes[i:last+1])
+		writeHunk(&b, old, now, changes[i:last+1])
 		i = last + 1
 	}
 	return b.String()
@@ -40,7 +40,7 @@ func lines(document []byte) [][]byte {
 // A change puts lines of the new document in the place of lines of the old one.
 type change struct{ old, oldEnd, new, newEnd int }
 
-func writeHunk(b *strings.Builder, old, new [][]byte, changes []change) {
+func writeHunk(b *strings.Builder, old, now [][]byte, changes []change) {
 	first, last := changes[0], changes[len(changes)-1]
 	before, after := min(context, first.old), min(context, len(old)-last.oldEnd)
 	from, newFrom := first.old-before, first.new-before
@@ -58,7 +58,7 @@ func writeHunk(b *strings.Builder, old, new [][]byte, changes []change) {
 	for _, c := range changes {
 		write(' ', old[from:c.old])
 		write('-', old[c.old:c.oldEnd])
-		write('+', new[c.new:c.newEnd])
+		write('+', now[c.new:c.newEnd])
 		from = c.oldEnd
 	}
 	write(' ', old[from:to])
@@ -74,8 +74,8 @@ func extent(from, to int) string {
 
 // compare finds the fewest lines to delete and insert, in time proportional to the lines times those
 // (Myers, An O(ND) Difference Algorithm and Its Variations, 1986).
-func compare(old, new [][]byte) []change {
-	n, m := len(old), len(new)
+func compare(old, now [][]byte) []change {
+	n, m := len(old), len(now)
 	reach := map[int]int{1: 0} // on diagonal k = x - y, the largest x that d steps lead to
 	var trace []map[int]int    // reach before each d
 search:
@@ -87,7 +87,7 @@ search:
 		trace = append(trace, before)
 		for k := -d; k <= d; k += 2 {
 			x := stepTo(reach, k, d)
-			for y := x - k; x < n && y < m && bytes.Equal(old[x], new[y]); y++ {
+			for y := x - k; x < n && y < m && bytes.Equal(old[x], now[y]); y++ {
 				x++
 			}
 			reach[k] = x

@@ -44,7 +44,7 @@ func OpenEditor(ctx context.Context, uri string, write bool) (*Editor, error) {
 	select {
 	case o := <-done:
 		if o.err != nil {
-			return nil, fmt.Errorf("connect to %s: %w", uri, refusal(o.err))
+			return nil, fmt.Errorf("connect to %s: %w (does `virsh -c %[1]s list` work?)", uri, refusal(o.err))
 		}
 		err := o.conn.SetKeepAlive(keepaliveSeconds, keepaliveCount)
 		if err != nil && !unsupported(err) {
