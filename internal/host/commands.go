@@ -10,7 +10,7 @@ import (
 
 // Commands are those that only a host has.
 func (h *Host) Commands(e *cli.Env) []*cobra.Command {
-	return []*cobra.Command{vmsCommand(e), h.qemuCommand(e), h.mountCommand(e), unmountCommand(e)}
+	return []*cobra.Command{vmsCommand(e), attachCommand(e), detachCommand(e), h.qemuCommand(e), h.mountCommand(e), unmountCommand(e)}
 }
 
 // qemuCommand is the tree alone, under the name that scaphandre's users know.

@@ -2,6 +2,7 @@ package vmmap
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -20,6 +21,9 @@ type Domain struct {
 	Share   string
 	Publish string
 }
+
+// ErrTransient is that a domain runs without a definition: nothing of it is left when it stops.
+var ErrTransient = errors.New("libvirt keeps no definition of it (a transient domain)")
 
 // ShareTag is the <target dir> under which a machine finds its meter; scaphandre chose it.
 const ShareTag = "scaphandre"

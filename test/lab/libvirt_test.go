@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"net"
@@ -106,6 +107,8 @@ type domain struct {
 	name   string // of libvirt, by domainName
 	uuid   string
 	share  string // virtiofs, 9p or none
+	mounts string // what the guest is to mount at boot, where that is not the share
+	shared bool   // its memory is shared, whatever the share
 	source string // the directory that is shared
 	cache  string // of virtiofs: none, or "" for virtiofsd's default (auto)
 	boots  bool   // a kernel, or the firmware alone
@@ -120,7 +123,7 @@ func (d domain) xml() string {
 	b.WriteString("<os><type arch='x86_64' machine='pc'>hvm</type>")
 	if d.boots {
 		fmt.Fprintf(&b, "<kernel>%s</kernel><initrd>%s</initrd>"+
-			"<cmdline>console=ttyS0 quiet panic=-1 lab.share=%s</cmdline>", built.kernel, built.initrd, d.share)
+			"<cmdline>console=ttyS0 quiet panic=-1 lab.share=%s</cmdline>", built.kernel, built.initrd, cmp.Or(d.mounts, d.share))
 	}
 	b.WriteString("</os>\n<features><acpi/></features>\n")
 	memory := 16
@@ -128,7 +131,7 @@ func (d domain) xml() string {
 		memory = 256
 	}
 	fmt.Fprintf(&b, "<memory unit='MiB'>%d</memory>\n", memory)
-	if d.share == "virtiofs" {
+	if d.share == "virtiofs" || d.shared {
 		b.WriteString("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>\n")
 	}
 	b.WriteString("<devices><controller type='usb' model='none'/><memballoon model='none'/>\n" + d.filesystem())
