@@ -1,3 +1,5 @@
+// Package export holds what exporters have in common: what a part brings, and what it is given. Each exporter is a folder
+// below; package parts has the list.
 package export
 
 import (

@@ -35,11 +35,14 @@ type identity struct {
 type configReader func(path string) ([]byte, error)
 
 // parseCmdline reads /proc/PID/cmdline of a qemu. What may have been said after a cut, such as the
-// number of CPUs, is unknown.
+// number of CPUs, is unknown; without its UUID a cut one says nothing, since that may have stood there.
 func parseCmdline(cmdline []byte, config configReader) identity {
 	argv, whole := proc.SplitCmdline(cmdline)
 	id := parseArgv(argv, config)
 	if !whole {
+		if id.uuid == "" {
+			return identity{}
+		}
 		id.vcpus = 0
 	}
 	id.id, id.name = strings.Clone(id.id), strings.Clone(id.name) // or they would keep all of it in memory

@@ -99,7 +99,11 @@ func TestParseArgvReadsConfigurations(t *testing.T) {
 
 func TestParseCmdlineLeavesOutAnArgumentThatWasCut(t *testing.T) {
 	got := parseCmdline([]byte("kvm\x00-name\x00web\x00-uuid\x00"+uuidA), noConfig)
-	if got != (identity{name: "web"}) {
+	if got != (identity{}) {
+		t.Errorf("got %+v of a command line that was cut before its UUID, want nothing", got)
+	}
+	got = parseCmdline([]byte("kvm\x00-name\x00web\x00-uuid\x00"+uuidA+"\x00-smp\x008"), noConfig)
+	if got != (identity{name: "web", uuid: uuidA}) {
 		t.Errorf("got %+v, want the CPUs unknown", got)
 	}
 }

@@ -318,8 +318,11 @@ func (t *processes) examineQemu(ctx context.Context, dir, container string, p, b
 		})
 	})
 	p.argv = &argv
-	if argv == (identity{}) && len(cmdline) == 0 {
-		p.settled, p.faulty = false, true // between fork and exec, or it is exiting
+	if argv == (identity{}) && !bytes.HasSuffix(cmdline, []byte{0}) { // cut, or nothing: between fork and exec, or exiting
+		p.settled, p.faulty = false, true
+		if known {
+			p.argv = before.argv
+		}
 	}
 }
 

@@ -42,8 +42,8 @@ func overlap(a, b net.Addr) bool {
 	if !isTCP || !isTCPToo || x.Port != y.Port {
 		return false
 	}
-	covers := func(any, one net.IP) bool {
-		return any.IsUnspecified() && (any.To4() == nil || one.To4() != nil)
+	covers := func(wide, one net.IP) bool {
+		return wide.IsUnspecified() && (wide.To4() == nil || one.To4() != nil)
 	}
 	return x.IP.Equal(y.IP) || covers(x.IP, y.IP) || covers(y.IP, x.IP)
 }

@@ -130,7 +130,9 @@ func TestToyRuns(t *testing.T) {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		<-rest
+		if err := <-rest; err != nil {
+			t.Error(err)
+		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%s: %v\n%s", tt.args, err, &log)
 		}

@@ -42,7 +42,7 @@ func names(t *testing.T, part export.Part) {
 	text := out.String()
 	for _, page := range x.Pages {
 		for _, accept := range []string{"", "application/openmetrics-text;version=1.0.0"} {
-			r := httptest.NewRequest(http.MethodGet, page.Path, nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, page.Path, nil)
 			r.Header.Set("Accept", accept)
 			w := httptest.NewRecorder()
 			page.Handler.ServeHTTP(w, r)

@@ -35,7 +35,7 @@ func TestAsTheLibraryWrites(t *testing.T) {
 					f.fix(e)
 					got := f.sample(f.begin(nil, m), e, value)
 					var want bytes.Buffer
-					var write func(io.Writer, *dto.MetricFamily) (int, error) = expfmt.MetricFamilyToText
+					write := expfmt.MetricFamilyToText
 					if open {
 						write = func(w io.Writer, f *dto.MetricFamily) (int, error) {
 							return expfmt.MetricFamilyToOpenMetrics(w, f)
