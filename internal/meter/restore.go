@@ -32,24 +32,11 @@ type saved struct {
 	baseline   cputime.Baseline
 	past       []vmmap.Past
 	basis      savedBasis
+	unsplit    []savedUnsplit
 }
 
 // A row is what an account holds of one zone.
 type row [snapshot.Parts]energy.Microjoules
-
-type savedZone struct {
-	energy.Zone
-	created           time.Time
-	known             bool
-	raw               energy.Microjoules
-	movedAt, asleepAt time.Duration
-	carry, agreed     uint64
-	floor, peak       energy.Watts
-	uncertain, resets uint64
-}
-
-// unknownSleep stands for a state that does not know how long the machine had slept: it is taken not to have since.
-const unknownSleep = time.Duration(math.MaxInt64)
 
 type savedVMSeries struct {
 	vmSeries
@@ -114,7 +101,7 @@ func parseState(b []byte) (*saved, error) {
 	}
 	s.baseline.BootID = d.string()
 	for range d.count() {
-		s.zones = append(s.zones, d.zone())
+		s.zones = append(s.zones, d.zone(energy.Kinds-1))
 	}
 	if version == 2 {
 		d.accounts2(s)
@@ -130,6 +117,9 @@ func parseState(b []byte) (*saved, error) {
 		s.past = append(s.past, vmmap.Past{UUID: d.string(), Left: d.time()})
 	}
 	s.basis = d.basis()
+	if version >= 4 {
+		s.unsplit = d.unsplit()
+	}
 	return s, d.err
 }
 
@@ -155,28 +145,6 @@ func (d *decoder) accounts(s *saved) {
 	}
 }
 
-// addGhosts adds the zones that the state has and the sensor has not.
-func (m *Meter) addGhosts(s *saved) {
-	if s == nil {
-		return
-	}
-	for _, old := range s.zones {
-		if m.zoneLike(old.Zone) == nil {
-			m.Log.Warn("a zone of the last run is not there any more; its total stays", "zone", old.Path, "name", old.Name)
-			m.zones = append(m.zones, m.newZone(old.Zone, ghost))
-		}
-	}
-}
-
-func (m *Meter) zoneLike(z energy.Zone) *zone {
-	for _, have := range m.zones {
-		if have.Path == z.Path && have.Name == z.Name && have.Source == z.Source {
-			return have
-		}
-	}
-	return nil
-}
-
 // restore goes on from a decoded state.
 func (m *Meter) restore(s *saved) {
 	if s == nil {
@@ -189,16 +157,16 @@ func (m *Meter) restore(s *saved) {
 		if !z.floor.Fixed {
 			z.floor.Watts = old.floor
 		}
-		z.peak, z.uncertain, z.resets, z.created = old.peak, old.uncertain, old.resets, old.created
+		z.restore(&old)
 		if s.sameBoot {
-			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
-			z.asleepAt, z.carry = min(old.asleepAt, m.Clock.Asleep()), old.carry%1000
+			z.resume(&old, m.Clock.Asleep())
 			if old.agreed > 0 && z.mirror.first != nil {
 				z.mirror.agreed = int(min(old.agreed, sureMirror))
 				m.takeForMirror(z)
 			}
 		}
 	}
+	m.restoreUnsplit(s)
 	open := func(slot ledger.Slot, rows []row) {
 		for i, r := range rows {
 			m.ledger.Add(slot, index[i], r[snapshot.Active], r[snapshot.Idle])
@@ -311,27 +279,6 @@ func (d *decoder) baseline(b *cputime.Baseline) {
 	for i := range b.Processes {
 		b.Processes[i] = cputime.Reading{ID: proc.ID{PID: int32(d.uint()), Start: d.uint()}, Total: d.uint()}
 	}
-}
-
-func (d *decoder) zone() (z savedZone) {
-	z.Path, z.Name = d.string(), d.string()
-	z.Kind = energy.Kind(min(d.uint(), energy.Kinds-1))
-	z.Package, z.Die = int(d.uint())-1, int(d.uint())-1
-	z.Parent = d.string()
-	z.Range = energy.Microjoules(d.uint())
-	z.Source = d.string()
-	z.known = d.bool()
-	z.raw = energy.Microjoules(d.uint())
-	z.movedAt = time.Duration(d.uint())
-	z.floor = energy.Watts(math.Float64frombits(d.uint()))
-	z.peak = energy.Watts(math.Float64frombits(d.uint()))
-	z.uncertain, z.resets = d.uint(), d.uint()
-	z.asleepAt = unknownSleep
-	if d.version >= 3 {
-		z.created = d.time()
-		z.asleepAt, z.carry, z.agreed = time.Duration(d.uint()), d.uint(), d.uint()
-	}
-	return z
 }
 
 func (d *decoder) machine() (a machine) {
