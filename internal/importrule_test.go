@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"energy":                {},
 	"proc":                  {},
 	"rapl":                  {"energy"},
+	"hwmon":                 {"energy"},
 	"estimate":              {"energy"},
 	"cputime":               {"proc"},
 	"cputime/bpf":           {"cputime", "proc"},

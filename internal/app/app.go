@@ -84,7 +84,7 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	sensor, err := OpenSensor(c, o.Program, log)
+	sensor, faults, err := openSensors(c, o.Program, log)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +110,7 @@ func New(c config.Config, log *slog.Logger, o Options) (_ *App, err error) {
 	a.OnClose(cpu.Close)
 
 	a.meter = meterOptions(c, log, sensor)
+	a.meter.Faults = faults
 	a.meter.CPU, a.meter.CPUs = cpu, len(cpus)
 	a.meter.DomainOf = func(z energy.Zone) int { return domains.OfZone(cputime.Zone{Package: z.Package, Die: z.Die}) }
 	if o.Program == config.Guest {
@@ -133,7 +134,7 @@ func meterOptions(c config.Config, log *slog.Logger, sensor Sensor) meter.Option
 	return meter.Options{
 		Sensor:    sensor,
 		DomainOf:  func(energy.Zone) int { return ledger.AllDomains },
-		MaxPower:  rapl.MaxPower,
+		MaxPower:  maxPower,
 		Exe:       exeOf(c.Host.Procfs),
 		Shown:     series.LabelValue,
 		Interval:  c.Interval,
@@ -280,7 +281,7 @@ func names(zones []energy.Zone) string {
 	}
 	all := make([]string, len(zones))
 	for i, z := range zones {
-		all[i] = z.Name
+		all[i] = series.LabelValue(z.Name)
 	}
 	return strings.Join(all, ", ")
 }
@@ -289,7 +290,9 @@ func names(zones []energy.Zone) string {
 func unknownFloors(c config.Config, zones []energy.Zone) string {
 	var unknown []string
 	for name := range c.Attribution.IdleWatts {
-		if !slices.ContainsFunc(zones, func(z energy.Zone) bool { return z.Name == name || z.Path == name }) {
+		if !slices.ContainsFunc(zones, func(z energy.Zone) bool {
+			return z.Split == energy.ByCPU && (z.Name == name || z.Path == name)
+		}) {
 			unknown = append(unknown, strconv.Quote(name))
 		}
 	}

@@ -24,7 +24,7 @@ type Sensor interface {
 	Close() error
 }
 
-// OpenSensor opens the configured sensor. Where there is no RAPL, the error is a *rapl.NoZonesError that
+// OpenSensor opens the configured sensor, the one whose zones are split. Where there is no RAPL, the error is a *rapl.NoZonesError that
 // says why; nothing is estimated unless the configuration asks for it.
 func OpenSensor(c config.Config, program config.Program, log *slog.Logger) (Sensor, error) {
 	if c.Sensor.Kind == "estimate" {

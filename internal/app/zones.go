@@ -8,6 +8,7 @@ import (
 
 	"github.com/scaph/scaph/internal/config"
 	"github.com/scaph/scaph/internal/energy"
+	"github.com/scaph/scaph/internal/hwmon"
 	"github.com/scaph/scaph/internal/rapl"
 	"github.com/scaph/scaph/internal/snapshot"
 )
@@ -31,16 +32,24 @@ func (a *App) ZonesChanged() <-chan struct{} { return a.zonesChanged }
 // WatchZones adds a service that looks for zones that were not there before (the driver was loaded late, a package came
 // online), and tells of them by ZonesChanged. A zone that vanished is no reason: it may come back.
 func (a *App) WatchZones(program config.Program) {
-	if a.Config.Sensor.Kind != "powercap" {
-		return
-	}
 	a.Add(Service{Name: "zones", Run: func(ctx context.Context) error {
-		// A reader of its own: the meter's is the tick's alone.
-		reader, err := rapl.Open(PowercapDir(a.Config, program), rapl.WithLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			return nil // the meter opened the same zones, and says what is wrong with them
+		var looks []func() []energy.Zone
+		if a.Config.Sensor.Kind == "powercap" {
+			// A reader of its own: the meter's is the tick's alone.
+			reader, err := rapl.Open(PowercapDir(a.Config, program), rapl.WithLogger(slog.New(slog.DiscardHandler)))
+			if err == nil { // else the meter opened the same zones, and says what is wrong with them
+				defer func() { _ = reader.Close() }() // it has only looked
+				looks = append(looks, func() []energy.Zone {
+					if _, err := reader.Rescan(); err != nil {
+						return nil
+					}
+					return reader.Zones()
+				})
+			}
 		}
-		defer func() { _ = reader.Close() }() // it has only looked
+		if WantsHwmon(a.Config, program) {
+			looks = append(looks, func() []energy.Zone { return hwmon.Look(a.Config.Host.Sysfs) })
+		}
 		look := time.NewTicker(ticksPerLook * a.Config.Interval)
 		defer look.Stop()
 		for {
@@ -49,7 +58,10 @@ func (a *App) WatchZones(program config.Program) {
 			case <-ctx.Done():
 				return nil
 			}
-			if _, err := reader.Rescan(); err == nil && a.unknown(reader.Zones()) {
+			for _, zones := range looks {
+				if !a.unknown(zones()) {
+					continue
+				}
 				select {
 				case a.zonesChanged <- struct{}{}:
 				default: // told, and nothing done about it yet

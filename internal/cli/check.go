@@ -58,7 +58,11 @@ do without.`,
 // check opens everything that run opens, part by part, so that all that is wrong is found.
 func (e *Env) check(ctx context.Context, c config.Config) []Finding {
 	running, stateErr := app.CheckState(c)
-	findings := []Finding{checkSensor(c, e.Program.Kind), checkCPUTime(c)}
+	findings := []Finding{checkSensor(c, e.Program.Kind)}
+	if app.WantsHwmon(c, e.Program.Kind) {
+		findings = append(findings, checkHwmon(c))
+	}
+	findings = append(findings, checkCPUTime(c))
 	if e.Program.Check != nil {
 		findings = append(findings, e.Program.Check(ctx, c, running != nil)...)
 	}
@@ -98,6 +102,14 @@ func checkSensor(c config.Config, program config.Program) Finding {
 		f.Verdict = Note
 	}
 	return f
+}
+
+func checkHwmon(c config.Config) Finding {
+	what, ok := app.CheckHwmon(c, slog.New(slog.DiscardHandler))
+	if !ok {
+		return Finding{Verdict: Fail, Part: "hwmon", What: what, Hint: "load the driver of the device, or set sensor.hwmon.enabled to auto"}
+	}
+	return Finding{Verdict: OK, Part: "hwmon", What: what}
 }
 
 func checkCPUTime(c config.Config) Finding {

@@ -62,6 +62,12 @@ type Sensor struct {
 	Powercap string   `mapstructure:"powercap" allowed:"auto, or an absolute path"`
 	Basis    string   `mapstructure:"basis" scope:"host" oneof:"package psys"`
 	Estimate Estimate `mapstructure:"estimate" scope:"host"`
+	Hwmon    Hwmon    `mapstructure:"hwmon" scope:"host"`
+}
+
+// Hwmon is what devices measure of themselves: shown beside the zones, and charged to nobody.
+type Hwmon struct {
+	Enabled Switch `mapstructure:"enabled" allowed:"auto, true or false"`
 }
 
 // Estimate is the power of a machine without RAPL, at rest and under full load, in W.
@@ -121,7 +127,7 @@ func Default() Config {
 		Host:     HostFS{Sysfs: "/sys", Procfs: "/proc"},
 		Sensor: Sensor{
 			Kind: "powercap", Powercap: "auto", Basis: "package",
-			Estimate: Estimate{IdleWatts: 20, MaxWatts: 100},
+			Estimate: Estimate{IdleWatts: 20, MaxWatts: 100}, Hwmon: Hwmon{Enabled: Auto},
 		},
 		CPUTime:     CPUTime{Source: "auto"},
 		Attribution: Attribution{Idle: "shared", IdleWatts: map[string]float64{}},

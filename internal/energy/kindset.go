@@ -32,7 +32,7 @@ func KindsOf(kinds ...Kind) (s KindSet) {
 	return s
 }
 
-// Has reports whether a kind is in the set. A kind that powercap does not know is in none.
+// Has reports whether a kind is in the set. A kind that nobody is charged for is in none.
 func (s KindSet) Has(k Kind) bool { return k < Kinds && s>>k&1 != 0 }
 
 // With returns the set with one kind more.

@@ -36,9 +36,9 @@ func TestKindSet(t *testing.T) {
 	}
 }
 
-// What no zone can be is in no set, however it came in: as a state or a file could hold it.
+// What nobody is charged for is in no set, nor what no zone can be, however it came in: as a state or a file could hold it.
 func TestKindSetKnowsOnlyKinds(t *testing.T) {
-	for _, k := range []Kind{Kinds, 8, 200, 255} {
+	for _, k := range []Kind{Platform, Device, 8, 200, 255} {
 		if s := KindsOf(k); s != 0 || KindSet(255).Has(k) {
 			t.Errorf("kind %d is taken", k)
 		}
@@ -49,5 +49,19 @@ func TestKindSetKnowsOnlyKinds(t *testing.T) {
 func TestBasis(t *testing.T) {
 	if Basis(true) != KindsOf(Psys) || Basis(false) != KindsOf(Package, DRAM) {
 		t.Errorf("%v, %v", Basis(true), Basis(false))
+	}
+}
+
+func TestKindNames(t *testing.T) {
+	for k, want := range map[Kind]string{Package: "package", Psys: "psys", Platform: "platform", Device: "device"} {
+		if k.String() != want || !k.Known() {
+			t.Errorf("%d is %q", k, k)
+		}
+	}
+	if k := Device + 1; k.Known() || k.String() != "kind-7" {
+		t.Errorf("%v", k)
+	}
+	if ByCPU.String() != "cpu" || ByNothing.String() != "nothing" {
+		t.Errorf("%v, %v", ByCPU, ByNothing)
 	}
 }

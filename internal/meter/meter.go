@@ -21,7 +21,7 @@ import (
 	"github.com/scaph/scaph/internal/vmmap"
 )
 
-// A Sensor gives energy counters: package rapl's Reader, or package estimate's Sensor.
+// A Sensor gives energy counters: those of package rapl, hwmon or estimate, or several in one.
 type Sensor interface {
 	Zones() []energy.Zone
 	Read(dst []energy.Reading) // one per zone, in the order of Zones
@@ -63,6 +63,12 @@ type Store interface {
 	Save([]byte) error
 }
 
+// A Fault is a counter of what a component could not read, since it was made.
+type Fault struct {
+	Component string
+	Count     func() uint64
+}
+
 // Options of a Meter. Sensor, CPU, DomainOf, Interval and Clock are required.
 type Options struct {
 	Sensor   Sensor
@@ -84,6 +90,8 @@ type Options struct {
 	BootID         string   // of this boot, see State
 	State          Store    // nil: nothing is kept
 	Ahead          Reserver // nil: nothing survives a power cut
+	// Faults are counted by those who read beside the tick, each under a component of its own.
+	Faults []Fault
 	// Succeeds says that the Snapshots of a predecessor in this process are shown until there is one of this meter.
 	Succeeds bool
 	Clock    Clock
@@ -93,7 +101,8 @@ type Options struct {
 // A Meter ticks. Make one with New.
 type Meter struct {
 	Options
-	zones      []*zone
+	zones      []*zone // that the ledger splits
+	unsplit    []*zone // that nothing splits
 	ledger     *ledger.Ledger
 	readings   []energy.Reading
 	sample     cputime.Sample
@@ -137,13 +146,14 @@ var ErrNothingToMeasure = errors.New("the sensor has no zone that could be attri
 // used. One that is damaged is logged and counted; without any, the meter starts anew.
 func New(o Options, states ...[]byte) (*Meter, error) {
 	m := &Meter{Options: o, next: make(chan struct{}), processes: make(map[proc.ID]*process)}
-	for i, z := range o.Sensor.Zones() {
-		m.zones = append(m.zones, m.newZone(z, i))
+	zones := o.Sensor.Zones()
+	for i, z := range zones {
+		m.addZone(m.newZone(z, i))
 	}
 	if m.basis() == 0 {
 		return nil, ErrNothingToMeasure
 	}
-	m.readings = make([]energy.Reading, len(m.zones))
+	m.readings = make([]energy.Reading, len(zones))
 	saved := m.decode(states)
 	m.addGhosts(saved)
 	domains := make([]int, len(m.zones))

@@ -96,6 +96,11 @@ func (m *Meter) eachShown(f func(v uint64, c *ceiling, least uint64) bool) bool 
 			}
 		}
 	}
+	for _, z := range m.unsplit {
+		if !f(uint64(z.total), &z.totalCeiling, leastReserve) || !f(uint64(z.bound), &z.boundCeiling, leastReserve) {
+			return false
+		}
+	}
 	for _, s := range m.machines.series {
 		if !row(s.slot, s.ceilings) || !f(s.cpu, &s.cpuCeiling, leastCPUReserve) {
 			return false
@@ -111,6 +116,9 @@ func (m *Meter) eachShown(f func(v uint64, c *ceiling, least uint64) bool) bool 
 
 func (m *Meter) marks() (n uint64) {
 	for _, z := range m.zones {
+		n += z.resets + z.uncertain
+	}
+	for _, z := range m.unsplit {
 		n += z.resets + z.uncertain
 	}
 	return n

@@ -11,6 +11,7 @@ import (
 	"github.com/scaph/scaph/internal/cputime"
 	"github.com/scaph/scaph/internal/energy"
 	"github.com/scaph/scaph/internal/ledger"
+	"github.com/scaph/scaph/internal/proc"
 	"github.com/scaph/scaph/internal/snapshot"
 	"github.com/scaph/scaph/internal/vmmap"
 )
@@ -31,24 +32,11 @@ type saved struct {
 	baseline   cputime.Baseline
 	past       []vmmap.Past
 	basis      savedBasis
+	unsplit    []savedUnsplit
 }
 
 // A row is what an account holds of one zone.
 type row [snapshot.Parts]energy.Microjoules
-
-type savedZone struct {
-	energy.Zone
-	created           time.Time
-	known             bool
-	raw               energy.Microjoules
-	movedAt, asleepAt time.Duration
-	carry, agreed     uint64
-	floor, peak       energy.Watts
-	uncertain, resets uint64
-}
-
-// unknownSleep stands for a state that does not know how long the machine had slept: it is taken not to have since.
-const unknownSleep = time.Duration(math.MaxInt64)
 
 type savedVMSeries struct {
 	vmSeries
@@ -113,7 +101,7 @@ func parseState(b []byte) (*saved, error) {
 	}
 	s.baseline.BootID = d.string()
 	for range d.count() {
-		s.zones = append(s.zones, d.zone())
+		s.zones = append(s.zones, d.zone(energy.Kinds-1))
 	}
 	if version == 2 {
 		d.accounts2(s)
@@ -129,6 +117,9 @@ func parseState(b []byte) (*saved, error) {
 		s.past = append(s.past, vmmap.Past{UUID: d.string(), Left: d.time()})
 	}
 	s.basis = d.basis()
+	if version >= 4 {
+		s.unsplit = d.unsplit()
+	}
 	return s, d.err
 }
 
@@ -154,28 +145,6 @@ func (d *decoder) accounts(s *saved) {
 	}
 }
 
-// addGhosts adds the zones that the state has and the sensor has not.
-func (m *Meter) addGhosts(s *saved) {
-	if s == nil {
-		return
-	}
-	for _, old := range s.zones {
-		if m.zoneLike(old.Zone) == nil {
-			m.Log.Warn("a zone of the last run is not there any more; its total stays", "zone", old.Path, "name", old.Name)
-			m.zones = append(m.zones, m.newZone(old.Zone, ghost))
-		}
-	}
-}
-
-func (m *Meter) zoneLike(z energy.Zone) *zone {
-	for _, have := range m.zones {
-		if have.Path == z.Path && have.Name == z.Name && have.Source == z.Source {
-			return have
-		}
-	}
-	return nil
-}
-
 // restore goes on from a decoded state.
 func (m *Meter) restore(s *saved) {
 	if s == nil {
@@ -188,16 +157,16 @@ func (m *Meter) restore(s *saved) {
 		if !z.floor.Fixed {
 			z.floor.Watts = old.floor
 		}
-		z.peak, z.uncertain, z.resets, z.created = old.peak, old.uncertain, old.resets, old.created
+		z.restore(&old)
 		if s.sameBoot {
-			z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt
-			z.asleepAt, z.carry = min(old.asleepAt, m.Clock.Asleep()), old.carry%1000
+			z.resume(&old, m.Clock.Asleep())
 			if old.agreed > 0 && z.mirror.first != nil {
 				z.mirror.agreed = int(min(old.agreed, sureMirror))
 				m.takeForMirror(z)
 			}
 		}
 	}
+	m.restoreUnsplit(s)
 	open := func(slot ledger.Slot, rows []row) {
 		for i, r := range rows {
 			m.ledger.Add(slot, index[i], r[snapshot.Active], r[snapshot.Idle])
@@ -298,4 +267,85 @@ func (m *Meter) restoreSeries(old *savedSeries, sameBoot bool, open func(ledger.
 	a.slot, a.comm, a.cpu, a.score, a.scoreAt = s.slot, s.comm, old.of.cpu, old.of.score, old.of.scoreAt
 	a.series, s.process, a.place = s, a, int32(len(m.listed))
 	m.listed = append(m.listed, a)
+}
+
+func (d *decoder) skip(n int) { d.b = d.b[min(n, len(d.b)):] }
+
+func (d *decoder) baseline(b *cputime.Baseline) {
+	for range d.count() {
+		b.Busy, b.Idle = append(b.Busy, d.uint()), append(b.Idle, d.uint())
+	}
+	b.Processes = make([]cputime.Reading, d.count())
+	for i := range b.Processes {
+		b.Processes[i] = cputime.Reading{ID: proc.ID{PID: int32(d.uint()), Start: d.uint()}, Total: d.uint()}
+	}
+}
+
+func (d *decoder) machine() (a machine) {
+	a.UUID, a.Name, a.Title = d.string(), d.string(), d.string()
+	a.State, a.Source = vmmap.State(d.string()), vmmap.Source(d.string())
+	a.Project, a.User, a.Flavor = d.string(), d.string(), d.string()
+	a.VCPUs = int(d.uint())
+	a.present, a.Derived, a.Ordinary = d.bool(), d.bool(), d.bool()
+	a.Share, a.Publish = d.string(), d.string()
+	a.VM.Process = proc.ID{PID: int32(d.uint()), Start: d.uint()}
+	return a
+}
+
+func (d *decoder) vmSeries(zones int) (s savedVMSeries) {
+	s.uuid, s.name = d.string(), d.string()
+	s.current = d.bool()
+	s.created = d.time()
+	s.seen = time.Unix(int64(d.uint()), 0)
+	s.cpu = d.uint()
+	s.rows = d.rows(zones)
+	return s
+}
+
+func (d *decoder) retired(zones int) (r retired) {
+	r.name = d.string()
+	r.cpu = d.uint()
+	r.created = d.time()
+	r.at = time.Unix(int64(d.uint()), 0)
+	r.ordinary = d.bool()
+	r.rows = d.rows(zones)
+	return r
+}
+
+func (d *decoder) series(zones int) (s savedSeries) {
+	s.series.comm = d.string()
+	s.label = label{pid: int32(d.uint()), comm: d.string(), exe: d.string()}
+	s.created = d.time()
+	s.since = time.Duration(d.uint())
+	if s.lives = d.bool(); s.lives {
+		s.of = d.process()
+	}
+	s.rows = d.rows(zones)
+	return s
+}
+
+func (d *decoder) process() (a process) {
+	a.id = proc.ID{PID: int32(d.uint()), Start: d.uint()}
+	a.kernel = d.bool()
+	a.cpu = d.uint()
+	a.score = math.Float64frombits(d.uint())
+	a.scoreAt = time.Duration(d.uint())
+	return a
+}
+
+// time reads a time; zero where it is not known.
+func (d *decoder) time() time.Time {
+	ns := d.uint()
+	if ns == 0 || ns > math.MaxInt64 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns))
+}
+
+func (d *decoder) rows(zones int) []row {
+	rows := make([]row, zones)
+	for i := range rows {
+		rows[i] = row{energy.Microjoules(d.uint()), energy.Microjoules(d.uint())}
+	}
+	return rows
 }

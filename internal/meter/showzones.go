@@ -13,13 +13,8 @@ func (m *Meter) showZones(s *snapshot.Snapshot) {
 	for _, shift := range m.shifts {
 		s.Host.Energy += shift.Energy
 	}
-	for i, z := range m.zones {
-		shown := &s.Zones[i]
-		*shown = snapshot.Zone{
-			Zone: z.Zone, Total: m.ledger.Total(z.index), Power: z.power, Attributed: z.basis, Created: z.created,
-			Failed: z.failed, Frozen: z.pace.frozen, Missing: z.reading == ghost,
-			WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
-		}
+	for _, z := range m.zones {
+		shown := z.show(s, m.ledger.Total(z.index))
 		if z.mirror.of != nil {
 			shown.Mirrors = z.mirror.of.Path
 		}
@@ -30,4 +25,17 @@ func (m *Meter) showZones(s *snapshot.Snapshot) {
 		}
 		s.Simulated = s.Simulated || z.reading != ghost && z.Source == energy.SourceEstimate
 	}
+	for _, z := range m.unsplit {
+		z.show(s, z.total).Bound = z.bound
+	}
+}
+
+// show adds the zone to a Snapshot.
+func (z *zone) show(s *snapshot.Snapshot, total energy.Microjoules) *snapshot.Zone {
+	s.Zones = append(s.Zones, snapshot.Zone{
+		Zone: z.Zone, Total: total, Power: z.power, Attributed: z.basis, Created: z.created,
+		Failed: z.failed, Frozen: z.pace.frozen, Missing: z.reading == ghost,
+		WrapSeconds: z.wrapSeconds(), Uncertain: z.uncertain, Resets: z.resets,
+	})
+	return &s.Zones[len(s.Zones)-1]
 }

@@ -25,7 +25,7 @@ import (
 // counters at their ceilings.
 const (
 	stateMagic    = "scaph state "
-	stateVersion  = 3
+	stateVersion  = 4
 	oldestVersion = 2 // that can still be read
 )
 
@@ -98,6 +98,7 @@ func (m *Meter) encode(b []byte, ahead bool) []byte {
 		e.time(p.Left)
 	}
 	m.encodeBasis(&e)
+	m.encodeUnsplit(&e, ahead)
 	return e.seal()
 }
 

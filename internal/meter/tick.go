@@ -17,6 +17,7 @@ func (m *Meter) Tick() {
 	m.expose(now)
 	m.waiting = nil
 	at := moment{boot: now, asleep: m.Clock.Asleep()}
+	m.settleUnsplit(at)
 
 	if err := m.CPU.Sample(&m.sample); err != nil {
 		// Without CPU time nothing can be split: the zones wait for the next sample, which
@@ -92,7 +93,7 @@ func (m *Meter) snapshot(wall time.Time) *snapshot.Snapshot {
 	s := &snapshot.Snapshot{
 		Seq: m.seq, Time: wall, Interval: m.Interval,
 		CPUSource:   m.CPU.Name(),
-		Zones:       make([]snapshot.Zone, len(m.zones)),
+		Zones:       make([]snapshot.Zone, 0, len(m.zones)+len(m.unsplit)),
 		Basis:       m.basis(),
 		LedgerError: m.ledger.Audit(),
 		Errors:      slices.Clone(m.errors),
@@ -105,6 +106,11 @@ func (m *Meter) snapshot(wall time.Time) *snapshot.Snapshot {
 		s.Conflicts = m.VMs.Conflicts()
 		if n := m.VMs.Faults(); n > 0 {
 			s.Errors = append(s.Errors, snapshot.ErrorCount{Component: "vmmap", Count: n})
+		}
+	}
+	for _, f := range m.Faults {
+		if n := f.Count(); n > 0 {
+			s.Errors = append(s.Errors, snapshot.ErrorCount{Component: f.Component, Count: n})
 		}
 	}
 	if m.machines.current != nil {

@@ -36,6 +36,8 @@ type zone struct {
 	peak           energy.Watts // the highest power yet, 0 while unknown
 	uncertain      uint64
 	resets         uint64
+
+	unsplit // of a zone that nothing splits
 }
 
 func (m *Meter) newZone(z energy.Zone, reading int) *zone {
@@ -72,29 +74,50 @@ func (m *Meter) settle(z *zone, now moment) {
 	}
 	r := m.readings[z.reading]
 	if r.Err != nil {
-		if !z.failed {
-			m.Log.Warn("a zone cannot be read; its energy is charged when it can be again", "zone", z.Path, "error", r.Err)
-		}
-		z.failed = true
-		m.quiet(z)
+		m.fail(z, r.Err)
 		m.count("sensor", 1)
 		return
 	}
+	m.readable(z)
+	switch {
+	case z.known && z.mirror.of != nil && !z.mirror.settled():
+		// Not charged as long as it may be another's counter; see mirror.
+	case z.mirror.of != nil:
+		z.advance(r.Energy, now)
+		m.close(z, 0, 0, false)
+	default:
+		m.take(z, r.Energy, now)
+	}
+}
+
+// take takes a value of a counter.
+func (m *Meter) take(z *zone, value energy.Microjoules, now moment) {
+	switch {
+	case !z.known:
+		z.advance(value, now)
+		m.close(z, 0, 0, false)
+	case value == z.raw:
+		m.still(z, now)
+	default:
+		m.move(z, value, now)
+	}
+}
+
+// readable ends a failure of a zone.
+func (m *Meter) readable(z *zone) {
 	if z.failed {
 		m.Log.Info("a zone can be read again", "zone", z.Path)
 	}
 	z.failed = false
-	switch {
-	case z.known && z.mirror.of != nil && !z.mirror.settled():
-		// Not charged as long as it may be another's counter; see mirror.
-	case !z.known, z.mirror.of != nil:
-		z.advance(r.Energy, now)
-		m.close(z, 0, 0, false)
-	case r.Energy == z.raw:
-		m.still(z, now)
-	default:
-		m.move(z, r.Energy, now)
+}
+
+// fail ends the power of a zone that cannot be read.
+func (m *Meter) fail(z *zone, err error) {
+	if !z.failed {
+		m.Log.Warn("a zone cannot be read; its energy is counted when it can be again", "zone", z.Path, "error", err)
 	}
+	z.failed = true
+	m.quiet(z)
 }
 
 // atOnce is the longest gap over which what is possible is likely too: a VM host may go from idle to full load
@@ -154,13 +177,19 @@ func (m *Meter) still(z *zone, now moment) {
 // quiet ends the power that the zone and its consumers show.
 func (m *Meter) quiet(z *zone) {
 	z.power = 0
-	m.ledger.Quiet(z.index)
+	if z.Split != energy.ByNothing {
+		m.ledger.Quiet(z.index)
+	}
 }
 
 // close settles e for the span that ends now, and starts the next one. It is sure if nothing about it is in doubt: only
 // then it teaches what the zone draws.
 func (m *Meter) close(z *zone, e energy.Microjoules, span time.Duration, sure bool) {
 	z.power = e.Per(span)
+	if z.Split == energy.ByNothing {
+		z.total += e
+		return
+	}
 	if sure {
 		z.floor.Learn(e, span, z.busy, z.capacity)
 		z.peak = max(z.peak, z.power)

@@ -151,13 +151,18 @@ func eachSocket(of func(zoneSum) float64) func(*Walker) {
 
 func socketMMIO(w *Walker) { w.sockets(true, func(s zoneSum) float64 { return float64(s.energy) }) }
 
+// isDomain reports whether a zone is below a package or beside it: what nothing splits is no part of a socket.
+func isDomain(z *snapshot.Zone) bool {
+	return z.Kind != energy.Package && z.Kind != energy.Psys && z.Split == energy.ByCPU
+}
+
 // eachDomain hands over what is below packages or beside them: core, uncore, dram.
 func eachDomain(mmio bool, of func(zoneSum) float64) func(*Walker) {
 	return func(w *Walker) {
 		zones := w.Snapshot.Zones
 		for i := range zones {
 			z := &zones[i]
-			if z.Kind == energy.Package || z.Kind == energy.Psys || isMMIO(z) != mmio {
+			if !isDomain(z) || isMMIO(z) != mmio {
 				continue
 			}
 			if sum, ok := sumOf(zones, i, sameDomain); ok {
@@ -176,7 +181,7 @@ func eachDomain(mmio bool, of func(zoneSum) float64) func(*Walker) {
 func domainRecords(w *Walker) {
 	zones := w.Snapshot.Zones
 	for i := range zones {
-		if z := &zones[i]; z.Kind != energy.Package && z.Kind != energy.Psys && !isMMIO(z) {
+		if z := &zones[i]; isDomain(z) && !isMMIO(z) {
 			if _, ok := sumOf(zones, i, sameSocket); ok {
 				w.number(z.Package)
 				w.word(z.Kind.String())

@@ -68,13 +68,25 @@ var native = [...]Metric{
 		"scaph_vm_power_watts", Gauge, "W", VM, []string{"uuid", "vm"},
 		"Power of a virtual machine at the last tick, active and idle part.", "each virtual machine", vmPower,
 	}, {
+		"scaph_zone_energy_bound_joules_total", Counter, "J", Host, []string{"zone", "package", "path", "source"},
+		"Energy by which the zone's may be off at most, because it is integrated from readings of power. How well the device measures is not part of it.",
+		"each zone whose sensor shows power only", zoneBound,
+	}, {
 		"scaph_zone_energy_joules_total", Counter, "J", Host, []string{"zone", "package", "path", "source"},
-		"Energy counted by a zone since the state's first tick; never wraps. Core and uncore are parts of package, psys contains all.",
-		"each zone of the sensor", zoneEnergy,
+		"Energy counted by a zone since the state's first tick; never wraps. Core and uncore are parts of package, psys contains all; platform and device overlap with the others and are charged to nobody.",
+		"each zone of the sensors", zoneEnergy,
+	}, {
+		"scaph_zone_info", Gauge, "", Host, []string{"zone", "package", "path", "source", "name", "split"},
+		"Always 1; the labels say what a zone is called, and what divides its energy among consumers (cpu time, or nothing).",
+		"each zone that the sensors have", zoneInfo,
 	}, {
 		"scaph_zone_mirrors", Gauge, "", Host, nil,
 		"Zones of dies that show the counter of another die of their package again. They are counted once, in that die's zone.",
 		"", zoneMirrors,
+	}, {
+		"scaph_zone_power_watts", Gauge, "W", Host, []string{"zone", "package", "path", "source"},
+		"Power of a zone between its last two values; 0 where it cannot be read or does not move.",
+		"each zone that the sensors have", zonePower,
 	}, {
 		"scaph_zone_resets_total", Counter, "", Host, []string{"zone", "package", "path"},
 		"Times that a zone's counter jumped other than by wrapping around.", "each zone of the sensor", zoneResets,

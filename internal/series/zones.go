@@ -41,7 +41,8 @@ func zoneMirrors(w *Walker) {
 // there now: the kernel gave it another name, or the sensor is another. They are one series, since there must not be two
 // with the same labels, and since its sum does not fall.
 type zoneSum struct {
-	energy            energy.Microjoules
+	energy, bound     energy.Microjoules
+	integrated        bool
 	power             energy.Watts
 	resets, uncertain uint64
 	wrap              float64
@@ -69,6 +70,8 @@ func sumOf(zones []snapshot.Zone, i int, alike func(a, b *snapshot.Zone) bool) (
 			continue
 		}
 		sum.energy += z.Total
+		sum.bound += z.Bound
+		sum.integrated = sum.integrated || z.Integrated
 		sum.power += z.Power
 		sum.resets += z.Resets
 		sum.uncertain += z.Uncertain
@@ -92,8 +95,23 @@ func (w *Walker) zone(z *snapshot.Zone) int {
 	return len(w.series.Values)
 }
 
-// zoneEnergy hands over the zones' energy, what has the same labels but for its source in one piece.
+// zoneEnergy hands over the zones' energy.
 func zoneEnergy(w *Walker) {
+	w.eachSource(func(sum zoneSum, whose int) { w.add(sum.energy.Joules(), sum.created, whose) })
+}
+
+// zoneBound hands over by how much it may be off, where it may.
+func zoneBound(w *Walker) {
+	w.eachSource(func(sum zoneSum, whose int) {
+		if sum.integrated {
+			w.add(sum.bound.Joules(), sum.created, whose)
+		}
+	})
+}
+
+// eachSource calls add, with the labels appended, for what is one zone by them, what has the same
+// labels but for its source in one piece. The labels before the source are whose long.
+func (w *Walker) eachSource(add func(sum zoneSum, whose int)) {
 	zones := w.Snapshot.Zones
 	for i := range zones {
 		if _, ok := sumOf(zones, i, sameLabels); !ok {
@@ -103,10 +121,43 @@ func zoneEnergy(w *Walker) {
 		for j := i; j < len(zones); j++ {
 			if sum, ok := sumOf(zones, j, sameLabelsAndSource); ok && sameLabels(&zones[i], &zones[j]) {
 				w.text(zones[j].Source)
-				w.add(sum.energy.Joules(), sum.created, whose)
+				add(sum, whose)
+				w.series.Values = w.series.Values[:whose]
 			}
 		}
 		w.series.Values = w.series.Values[:0]
+	}
+}
+
+func samePresent(a, b *snapshot.Zone) bool {
+	return !a.Missing && !b.Missing && sameLabelsAndSource(a, b)
+}
+
+// zonePower and zoneInfo hand over what is known of a zone only while the sensor has it.
+func zonePower(w *Walker) {
+	w.eachPresent(func(_ *snapshot.Zone, sum zoneSum) { w.gauge(float64(sum.power)) })
+}
+
+func zoneInfo(w *Walker) {
+	w.eachPresent(func(z *snapshot.Zone, _ zoneSum) {
+		w.text(z.Name)
+		w.word(z.Split.String())
+		w.gauge(1)
+	})
+}
+
+func (w *Walker) eachPresent(add func(*snapshot.Zone, zoneSum)) {
+	zones := w.Snapshot.Zones
+	for i := range zones {
+		z := &zones[i]
+		if z.Missing {
+			continue
+		}
+		if sum, ok := sumOf(zones, i, samePresent); ok {
+			w.zone(z)
+			w.text(z.Source)
+			add(z, sum)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ type Snapshot struct {
 	VMSource  string // which rung of the ladder tells virtual machines, for people; "" without VMs
 	Conflicts uint64 // claims to what is another VM's that were refused, since the process started
 
-	Zones []Zone // in the sensor's order; those that are shown but not attributed too
+	Zones []Zone // in the sensor's order; those that are shown but not attributed too, and what nothing splits last
 	Host  Host
 
 	Created time.Time // of the state: when the counters that are always there were 0; zero where unknown
@@ -85,6 +85,7 @@ func (e *Energies) Of(k energy.Kind) energy.Microjoules { return e[k][Active] + 
 type Zone struct {
 	energy.Zone
 	Total       energy.Microjoules // since Created
+	Bound       energy.Microjoules // by how much Total may be off, where the counter is integrated from readings of power
 	Created     time.Time          // the first tick that knew the zone; zero where unknown
 	Power       energy.Watts       // over the span between its last two movements
 	Attributed  bool               // its energy is part of the identity (package, dram; or psys)

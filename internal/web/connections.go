@@ -14,7 +14,7 @@ import (
 const maxConnections = 128
 
 // grace is how long a silent connection is left to itself at the end: its request may be on the way.
-const grace = 100 * time.Millisecond
+const grace = 300 * time.Millisecond
 
 // A connections is one listener on several sockets. It bounds how many of its connections are open, and tells those that
 // are in a request from the silent ones: whose client has not sent a whole request head, or none since the last answer. A

@@ -58,7 +58,7 @@ func mutants() []mutant {
 			new: "",
 		},
 		{
-			name: "gap forgotten at a restart", in: killedOnce, file: "internal/meter/restore.go",
+			name: "gap forgotten at a restart", in: killedOnce, file: "internal/meter/restore_zones.go",
 			old: "z.known, z.raw, z.movedAt = old.known, old.raw, old.movedAt",
 			new: "z.known = false",
 		},

@@ -132,7 +132,7 @@ func TestLines(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[1]), &l); err != nil {
 		t.Fatal(err)
 	}
-	if !l.Time.Equal(start.Add(2*time.Second)) || l.SpanSeconds != 1 || l.Source != "powercap" || l.Host != (meter{13, 26}) || len(l.Zones) != 6 || l.Zones[3].meter != (meter{4, 8}) {
+	if !l.Time.Equal(start.Add(2*time.Second)) || l.SpanSeconds != 1 || l.Source != "powercap" || l.Host != (meter{13, 26}) || len(l.Zones) != 6 || l.Zones[3].meter != (meter{4, 8}) || l.Zones[3].Split != "cpu" {
 		t.Errorf("%+v", l)
 	}
 	if want := []vm{{"u-1", `web\x1b[31m`, "running", 2, meter{3, 6}, 5, 1, 2}}; !slices.Equal(l.VMs, want) {

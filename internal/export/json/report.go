@@ -119,6 +119,7 @@ type zone struct {
 	Zone    string `json:"zone"`
 	Package int    `json:"package"` // -1: all
 	Path    string `json:"path"`
+	Split   string `json:"split"` // what divides it among consumers: cpu, nothing
 	meter
 }
 
@@ -154,7 +155,9 @@ func asLine(v snapshot.View, top int, match *regexp.Regexp) ([]byte, error) {
 	}
 	for i := range v.Zones {
 		z := &v.Zones[i]
-		l.Zones = append(l.Zones, zone{z.Kind.String(), z.Package, series.LabelValue(z.Path), meter{watts(v.ZonePower[i]), z.Total.Joules()}})
+		l.Zones = append(l.Zones, zone{
+			z.Kind.String(), z.Package, series.LabelValue(z.Path), z.Split.String(), meter{watts(v.ZonePower[i]), z.Total.Joules()},
+		})
 	}
 	for i := range v.VMs {
 		m := &v.VMs[i]

@@ -85,3 +85,54 @@ func TestZonesOfEarlierRuns(t *testing.T) {
 		t.Log(out)
 	}
 }
+
+// What nothing splits is shown with its power, its bound where it is integrated, and what it is; it is no host, and
+// nobody is charged for it.
+func TestZonesThatNothingSplits(t *testing.T) {
+	beside := func(path, name string, kind energy.Kind, integrated, missing bool) snapshot.Zone {
+		return snapshot.Zone{
+			Zone: energy.Zone{
+				Path: path, Name: name, Kind: kind, Package: -1, Die: -1, Source: energy.SourceHwmon, Split: energy.ByNothing,
+				Integrated: integrated,
+			},
+			Total: 300 * energy.Joule, Bound: 2 * energy.Joule, Power: 12, Missing: missing,
+		}
+	}
+	text := rendered(t, &snapshot.Snapshot{
+		Basis: energy.PackageBasis,
+		Zones: []snapshot.Zone{
+			{Zone: energy.Zone{Path: "intel-rapl:0", Name: "package-0", Source: energy.SourcePowercap}, Power: 40, Attributed: true},
+			beside("hwmon:acpi/power_meter/power1", "power_meter", energy.Platform, true, false),
+			beside("hwmon:pci/amdgpu/energy1", "amdgpu \x1b[2J", energy.Device, false, false),
+			beside("hwmon:pci/amdgpu/power2", "amdgpu", energy.Device, true, true),
+		},
+		VMs: []snapshot.VM{{UUID: "u", Name: "vm"}},
+	})
+	for _, want := range []string{
+		`scaph_zone_energy_joules_total{zone="platform",package="",path="hwmon:acpi/power_meter/power1",source="hwmon"} 300`,
+		`scaph_zone_energy_bound_joules_total{zone="platform",package="",path="hwmon:acpi/power_meter/power1",source="hwmon"} 2`,
+		`scaph_zone_power_watts{zone="platform",package="",path="hwmon:acpi/power_meter/power1",source="hwmon"} 12`,
+		`scaph_zone_info{zone="platform",package="",path="hwmon:acpi/power_meter/power1",source="hwmon",name="power_meter",split="nothing"} 1`,
+		`scaph_zone_info{zone="package",package="0",path="intel-rapl:0",source="powercap",name="package-0",split="cpu"} 1`,
+		`scaph_zone_power_watts{zone="package",package="0",path="intel-rapl:0",source="powercap"} 40`,
+		`scaph_zone_energy_joules_total{zone="device",package="",path="hwmon:pci/amdgpu/power2",source="hwmon"} 300`,
+		`scaph_zone_info{zone="device",package="",path="hwmon:pci/amdgpu/energy1",source="hwmon",name="amdgpu \\x1b[2J",split="nothing"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, unwanted := range []string{
+		`bound_joules_total{zone="device",package="",path="hwmon:pci/amdgpu/energy1"`, `power_watts{zone="device",package="",path="hwmon:pci/amdgpu/power2"`,
+	} {
+		if strings.Contains(text, unwanted) {
+			t.Errorf("there is %s", unwanted)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if name, labels, _ := strings.Cut(line, "{"); !strings.HasPrefix(name, "scaph_zone_") &&
+			(strings.Contains(labels, `zone="platform"`) || strings.Contains(labels, `zone="device"`) || strings.Contains(labels, "hwmon")) {
+			t.Errorf("beside the zones: %s", line)
+		}
+	}
+}

@@ -31,6 +31,7 @@ func writeHost(b *bytes.Buffer, v snapshot.View) {
 		b.WriteString("  SIMULATED: an estimate, not a measurement")
 	}
 	b.WriteByte('\n')
+	writeBeside(b, v)
 	for i := range v.Zones {
 		z := &v.Zones[i]
 		zone := func(fault string) {
@@ -44,6 +45,33 @@ func writeHost(b *bytes.Buffer, v snapshot.View) {
 		case z.Mirrors != "":
 			zone("mirrors " + series.Printable(z.Mirrors, maxName) + ", which counts for both")
 		}
+	}
+}
+
+// writeBeside writes what is measured beside the host's zones, the first few.
+func writeBeside(b *bytes.Buffer, v snapshot.View) {
+	const most = 4
+	n := 0
+	for i := range v.Zones {
+		z := &v.Zones[i]
+		if z.Split != energy.ByNothing || z.Missing || z.Failed {
+			continue
+		}
+		switch n++; {
+		case n == 1:
+			b.WriteString("Beside it, charged to nobody:  ")
+		case n <= most:
+			b.WriteString(", ")
+		}
+		if n <= most {
+			fmt.Fprintf(b, "%s %s %s", z.Kind, series.Printable(z.Name, maxName), watts(v.ZonePower[i]))
+		}
+	}
+	if n > most {
+		fmt.Fprintf(b, " and %d more", n-most)
+	}
+	if n > 0 {
+		b.WriteByte('\n')
 	}
 }
 

@@ -236,3 +236,27 @@ func FuzzRound(f *testing.F) {
 		}
 	})
 }
+
+// What nothing splits stands on a line of its own, which does not grow without end.
+func TestZonesBesideTheHost(t *testing.T) {
+	_, now := pair()
+	var out bytes.Buffer
+	writeHost(&out, snapshot.Between(nil, now))
+	if strings.Contains(out.String(), "Beside") {
+		t.Errorf("where there is nothing:\n%s", &out)
+	}
+	for i := range 6 {
+		now.Zones = append(now.Zones, snapshot.Zone{
+			Zone: energy.Zone{
+				Path: fmt.Sprint("hwmon:", i), Name: fmt.Sprintf("chip\x1b%d", i), Kind: energy.Device, Package: -1, Split: energy.ByNothing,
+			},
+			Power: energy.Watts(i), Missing: i == 1, Failed: i == 1,
+		})
+	}
+	out.Reset()
+	writeHost(&out, snapshot.Between(nil, now))
+	want := `Beside it, charged to nobody:  device chip\x1b0 0.00 W, device chip\x1b2 2.00 W, device chip\x1b3 3.00 W, device chip\x1b4 4.00 W and 1 more` + "\n"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("%s", &out)
+	}
+}

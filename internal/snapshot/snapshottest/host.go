@@ -83,6 +83,13 @@ func Host(n int) *snapshot.Snapshot {
 		zone(path+":1", "dram", energy.DRAM, pkg, part(energy.DRAM))
 	}
 	zone("intel-rapl:2", "psys", energy.Psys, -1, 1)
+	s.Zones = append(s.Zones, snapshot.Zone{
+		Zone: energy.Zone{
+			Path: "hwmon:LNXSYSTM:00/ACPI000D:00/power_meter/power1", Name: "power_meter", Kind: energy.Platform, Package: -1, Die: -1,
+			Source: energy.SourceHwmon, Split: energy.ByNothing, Integrated: true,
+		},
+		Total: 987_654_321, Bound: 1_234_567, Power: 312.5, Created: created,
+	})
 	s.Host = snapshot.Host{Energy: sum[energy.Package] + sum[energy.DRAM], Power: 66.6, Source: energy.SourcePowercap}
 	s.Host.Sources = []snapshot.HostSource{{Source: energy.SourcePowercap, Energy: s.Host.Energy, Power: s.Host.Power, Live: true}}
 	return s
