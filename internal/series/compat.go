@@ -18,7 +18,7 @@ func Compat() []Metric { return WithCompat(nil) }
 const (
 	psysOnly   = "a `value_source` where psys is the basis"
 	whereMMIO  = "each zone of intel-rapl-mmio that the sensor has"
-	eachListed = "the processes with the most energy (`prometheus.processes.top`) and each VM's, once they have been looked at"
+	eachListed = "the processes with the most energy (`processes.top`) and each VM's, once they have been looked at"
 )
 
 var (

@@ -29,7 +29,7 @@ var native = [...]Metric{
 	}, {
 		"scaph_process_energy_joules_total", Counter, "J", Process, []string{"pid", "comm", "exe"},
 		"Energy charged to a process outside VMs since its series counts; an empty pid sums what processes use while they have none.",
-		"the processes with the most energy (`prometheus.processes.top`), for two `prometheus.scrape_interval` after they ended too; and the sum of all others",
+		"the processes with the most energy (`processes.top`), for two `prometheus.scrape_interval` after they ended too; and the sum of all others",
 		processEnergy,
 	}, {
 		"scaph_retired_energy_joules", Gauge, "J", Host, []string{"of", "zone"},
