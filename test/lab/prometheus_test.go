@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,6 +139,10 @@ func (p server) ask(ctx context.Context, promQL string, result any) error {
 	return json.Unmarshal(answer.Data.Result, result)
 }
 
+// scaphandres are complaints about the units of the series that have scaphandre's names.
+var scaphandres = regexp.MustCompile(`^scaph_(\w+_microjoules|process_disk_total_(read|write)_bytes) ` +
+	`(counter metrics should have "_total" suffix|use base unit "joules" instead of "microjoules")\n$`)
+
 // testPromtool has promtool judge names, help and types on the host and in the guests.
 func testPromtool(t *testing.T, g *ground) {
 	urls := []string{g.meter.metricsURL()}
@@ -149,7 +154,14 @@ func testPromtool(t *testing.T, g *ground) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, stdout, stderr := commandWithInput(t, s.Text, "promtool", "check", "metrics"); code != 0 || stdout+stderr != "" {
+		code, stdout, stderr := commandWithInput(t, s.Text, "promtool", "check", "metrics")
+		native := 0
+		for line := range strings.Lines(stdout + stderr) {
+			if !scaphandres.MatchString(line) {
+				native++
+			}
+		}
+		if native > 0 || code != 0 && stdout+stderr == "" {
 			t.Errorf("%s: promtool exits with %d\n%s%s", address, code, stdout, stderr)
 		}
 	}
