@@ -53,7 +53,10 @@ func newMeter(t *testing.T, r *rapl) *meter {
 		binary: host(), store: store, tree: tree, address: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		config: filepath.Join(built.logs, "lab.yaml"),
 	}
-	state := filepath.Join(built.logs, "state")
+	state, err := os.MkdirTemp(built.logs, "state-") // each meter begins at 0
+	if err != nil {
+		t.Fatal(err)
+	}
 	text := fmt.Sprintf(configTemplate, r.sysfs, tree, filepath.Join(state, "run"), filepath.Join(state, "lib"), m.address)
 	if err := os.WriteFile(m.config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
