@@ -84,7 +84,7 @@ func unknown(domains []vmmap.Domain, argument string) error {
 	var near []candidate
 	for _, d := range domains {
 		c := candidate{d.Name, distance(strings.ToLower(argument), strings.ToLower(d.Name))}
-		if c.distance <= max(1, len(argument)/3) || strings.Contains(strings.ToLower(d.Name), strings.ToLower(argument)) {
+		if c.distance <= mistakes(argument) || strings.Contains(strings.ToLower(d.Name), strings.ToLower(argument)) {
 			near = append(near, c)
 		}
 	}
@@ -97,6 +97,14 @@ func unknown(domains []vmmap.Domain, argument string) error {
 		return fmt.Errorf("%s: libvirt has no VM of this name or UUID: see `scaph-host vms`", printable(argument))
 	}
 	return fmt.Errorf("%s: libvirt has no VM of this name or UUID: did you mean %s?", printable(argument), strings.Join(names, " or "))
+}
+
+// mistakes is how many a word may have and still be known: two letters that have changed places are two.
+func mistakes(word string) int {
+	if len(word) < 4 {
+		return 1
+	}
+	return max(2, len(word)/3)
 }
 
 // distance is the number of bytes to insert, delete or replace (Levenshtein). Arguments are the operator's own, names bounded

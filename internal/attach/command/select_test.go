@@ -34,6 +34,8 @@ func TestSelect(t *testing.T) {
 		{"?mlaut*", "Ümlaut é", ""},
 		{uuidDB[:35] + "9", uuidDB[:35] + "9", ""},
 		{"web-3", "", "web-3: libvirt has no VM of this name or UUID: did you mean web-1 or web-2?"},
+		{"wbe-1", "", "did you mean web-1"},
+		{"bd", "", "see `scaph-host vms`"}, // of two letters, two are wrong
 		{"WEB", "", "did you mean web-1 or web-2?"},
 		{"nothing-like-it-at-all", "", "see `scaph-host vms`"},
 		{"x*", "", "x*: no VM has such a name"},
